@@ -1,0 +1,2 @@
+//! The ledger service binary.
+fn main() {}
