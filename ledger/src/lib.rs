@@ -1,1 +1,3 @@
-//! The reference ledger.
+//! The reference ledger: a hotel inventory service on PostgreSQL.
+
+pub mod ports;

@@ -1,0 +1,1 @@
+SELECT job, succeeded_at FROM job_runs ORDER BY job
