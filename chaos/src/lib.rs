@@ -1,1 +1,3 @@
-//! The simulation.
+//! The simulation: network, database, services, faults, workloads, oracle and checkers.
+
+pub mod recording;

@@ -5,7 +5,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -25,8 +25,8 @@ pub enum Value {
     Text(Arc<str>),
     /// `uuid`.
     Uuid(Uuid),
-    /// `date`.
-    Date(Date),
+    /// `date`: days since 1970-01-01.
+    Date(i32),
     /// `timestamptz`: microseconds since the Unix epoch.
     Timestamp(i64),
     /// `interval`, as the difference of two timestamps: microseconds.
@@ -100,9 +100,16 @@ pub trait Session: Send {
     /// Starts a read-committed transaction. `Some(tenant)` sets `app.tenant_id` for this transaction only (`SET LOCAL`).
     fn begin(&mut self, tenant: Option<Uuid>) -> BoxFuture<'_, Result<(), DbError>>;
     /// Runs one statement in the transaction, or by itself outside of one.
-    fn run<'a>(&'a mut self, statement: &'a Statement, params: &'a [Value]) -> BoxFuture<'a, Result<Rows, DbError>>;
+    fn run<'a>(
+        &'a mut self,
+        statement: &'a Statement,
+        params: &'a [Value],
+    ) -> BoxFuture<'a, Result<Rows, DbError>>;
     /// Runs statements that do not depend on one another's rows, sent together where the adapter can; stops at the first error.
-    fn run_all<'a>(&'a mut self, batch: &'a [(&'a Statement, Vec<Value>)]) -> BoxFuture<'a, Result<Vec<Rows>, DbError>>;
+    fn run_all<'a>(
+        &'a mut self,
+        batch: &'a [(&'a Statement, Vec<Value>)],
+    ) -> BoxFuture<'a, Result<Vec<Rows>, DbError>>;
     /// Commits. [`DbError::Connection`] leaves the outcome unknown.
     fn commit(&mut self) -> BoxFuture<'_, Result<(), DbError>>;
     /// Rolls back.
@@ -114,7 +121,12 @@ pub trait Session: Send {
 /// Opens sessions.
 pub trait Connect: Send + Sync {
     /// Connects to `endpoint` (`host:port` in the simulation, a PostgreSQL URL without credentials in the real adapter).
-    fn connect<'a>(&'a self, endpoint: &'a str, role: Role, settings: SessionSettings) -> BoxFuture<'a, Result<Box<dyn Session>, DbError>>;
+    fn connect<'a>(
+        &'a self,
+        endpoint: &'a str,
+        role: Role,
+        settings: SessionSettings,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, DbError>>;
 }
 
 /// One event on its way to the broker.
@@ -153,7 +165,12 @@ pub trait Cache: Send + Sync {
     /// The value, if it is there and not older than its time to live.
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, CacheError>>;
     /// Stores a value for `ttl`.
-    fn set<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> BoxFuture<'a, Result<(), CacheError>>;
+    fn set<'a>(
+        &'a self,
+        key: &'a str,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), CacheError>>;
 }
 
 /// This host's clock: it may be off, and it may drift.
