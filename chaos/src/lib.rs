@@ -1,5 +1,5 @@
 //! The simulation: network, database, services, faults, workloads, oracle and checkers.
 
 pub mod recording;
-
+pub mod scenario;
 pub mod simnet;
