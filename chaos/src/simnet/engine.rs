@@ -41,6 +41,8 @@ pub(super) struct Engine<T> {
     sleep: Pin<Box<Sleep>>,
     armed: Option<u64>,
     limit: Duration,
+    /// Hosts have run once: the script may start.
+    booted: bool,
     runtime: RuntimeMetrics,
     pub transport: Transport,
 }
@@ -59,12 +61,13 @@ impl<T: 'static> Engine<T> {
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
             limit,
+            booted: false,
             runtime: Handle::current().metrics(),
             transport,
         }
     }
 
-    /// Starts every host, in the order they were added.
+    /// Starts every host, in the order they were added; the script starts after they have run for the first time.
     pub fn start(&mut self) {
         self.hosts.iter_mut().for_each(Host::start);
     }
@@ -121,7 +124,7 @@ impl<T: 'static> Engine<T> {
             self.handle(event);
         }
         self.shared.state().stats = self.transport.stats;
-        if self.script_ready.take() {
+        if self.booted && self.script_ready.take() {
             let _ = Pin::new(&mut self.script).poll(&mut Context::from_waker(&self.script_waker));
             self.check(None)?;
             if let Some(value) = self.outcome.borrow_mut().take() {
@@ -145,6 +148,7 @@ impl<T: 'static> Engine<T> {
             self.transport.evict(eviction.host, eviction.port);
             eviction.done();
         }
+        self.booted = true;
         self.transport.failure.take().map_or(Ok(None), Err)
     }
 

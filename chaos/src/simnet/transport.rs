@@ -251,6 +251,7 @@ impl Transport {
         let flow = self.flows.entry(key).or_default();
         flow.fin_sent = (flow.fin_sent && !flags.syn) | flags.fin;
         if flow.blocked.is_empty() {
+            flow.attempt = 0;
             self.attempt(key, packet);
         } else {
             flow.blocked.push_back(packet);
@@ -272,6 +273,7 @@ impl Transport {
         if !self.is_powered(key.dst) {
             return self.lost(key, packet, true);
         }
+        let syn = matches!(kind(&packet), Kind::Syn | Kind::SynAck);
         let fate = self.shared.state().links.fate(usize::from(key.src), usize::from(key.dst));
         match fate {
             Fate::Lost => self.lost(key, packet, true),
@@ -283,7 +285,9 @@ impl Transport {
             }
             Fate::Arrives(delay) => {
                 let flow = self.flows.entry(key).or_default();
-                flow.attempt = 0;
+                if !syn {
+                    flow.attempt = 0; // a SYN may still find no room on arrival: its backoff goes on
+                }
                 flow.last = flow.last.max(self.now + delay.as_nanos() as u64);
                 let at = flow.last;
                 self.schedule(at, Event::Packet(packet));
