@@ -125,8 +125,8 @@ impl SimBuilder {
             let value = script(main.1).await;
             *main.0.borrow_mut() = Some(value);
         })));
-        let limit = self.config.time_limit;
-        Engine::new(&sim, hosts, tasks, outcome, Transport::new(guard, shared, self.config), limit)
+        let (limit, stopwatch) = (self.config.time_limit, self.config.stopwatch);
+        Engine::new(&sim, hosts, tasks, outcome, Transport::new(guard, shared, self.config), limit, stopwatch)
     }
 }
 

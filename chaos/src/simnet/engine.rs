@@ -41,6 +41,9 @@ pub(super) struct Engine<T> {
     sleep: Pin<Box<Sleep>>,
     armed: Option<u64>,
     limit: Duration,
+    stopwatch: Option<fn() -> Duration>,
+    /// When the time that is being booked began.
+    booked: Duration,
     /// Hosts have run once: the script may start.
     booted: bool,
     runtime: RuntimeMetrics,
@@ -48,7 +51,7 @@ pub(super) struct Engine<T> {
 }
 
 impl<T: 'static> Engine<T> {
-    pub fn new(sim: &Sim, hosts: Vec<Host>, script: LocalSet, outcome: Outcome<T>, transport: Transport, limit: Duration) -> Self {
+    pub fn new(sim: &Sim, hosts: Vec<Host>, script: LocalSet, outcome: Outcome<T>, transport: Transport, limit: Duration, stopwatch: Option<fn() -> Duration>) -> Self {
         let script_ready = Ready::new(sim.0.root.clone());
         Self {
             hosts,
@@ -61,6 +64,8 @@ impl<T: 'static> Engine<T> {
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
             limit,
+            stopwatch,
+            booked: stopwatch.map_or(Duration::ZERO, |now| now()),
             booted: false,
             runtime: Handle::current().metrics(),
             transport,
@@ -135,7 +140,9 @@ impl<T: 'static> Engine<T> {
         for index in 0..self.hosts.len() {
             if self.hosts[index].is_due() {
                 self.transport.stats.polls += 1;
+                self.book(self.hosts.len());
                 self.hosts[index].poll();
+                self.book(index);
                 self.check(Some(index))?;
                 if !self.hosts[index].is_running() {
                     self.ended(index);
@@ -150,6 +157,15 @@ impl<T: 'static> Engine<T> {
         }
         self.booted = true;
         self.transport.failure.take().map_or(Ok(None), Err)
+    }
+
+    /// Books the time since the last call.
+    fn book(&mut self, account: usize) {
+        if let Some(now) = self.stopwatch {
+            let now = now();
+            self.shared.state().books[account] += now.saturating_sub(self.booked);
+            self.booked = now;
+        }
     }
 
     /// A process is over by itself: it is down, unless a boot was asked for since.
