@@ -44,8 +44,6 @@ pub(super) struct Engine<T> {
     stopwatch: Option<fn() -> Duration>,
     /// When the time that is being booked began.
     booked: Duration,
-    /// Hosts have run once: the script may start.
-    booted: bool,
     runtime: RuntimeMetrics,
     pub transport: Transport,
 }
@@ -66,13 +64,13 @@ impl<T: 'static> Engine<T> {
             limit,
             stopwatch,
             booked: stopwatch.map_or(Duration::ZERO, |now| now()),
-            booted: false,
             runtime: Handle::current().metrics(),
             transport,
         }
     }
 
-    /// Starts every host, in the order they were added; the script starts after they have run for the first time.
+    /// Creates the process of every host, in the order they were added. They run after the first step of the script, so that
+    /// it can set links and clocks before the first packet.
     pub fn start(&mut self) {
         self.hosts.iter_mut().for_each(Host::start);
     }
@@ -129,7 +127,7 @@ impl<T: 'static> Engine<T> {
             self.handle(event);
         }
         self.shared.state().stats = self.transport.stats;
-        if self.booted && self.script_ready.take() {
+        if self.script_ready.take() {
             let _ = Pin::new(&mut self.script).poll(&mut Context::from_waker(&self.script_waker));
             self.check(None)?;
             if let Some(value) = self.outcome.borrow_mut().take() {
@@ -155,7 +153,6 @@ impl<T: 'static> Engine<T> {
             self.transport.evict(eviction.host, eviction.port);
             eviction.done();
         }
-        self.booted = true;
         self.transport.failure.take().map_or(Ok(None), Err)
     }
 
