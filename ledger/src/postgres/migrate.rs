@@ -30,12 +30,13 @@ pub enum MigrateError {
 /// The connection, or a statement of `bootstrap.sql`.
 pub async fn bootstrap(url: &str, schema: &Schema) -> Result<(), MigrateError> {
     let mut connection = PgConnection::connect(url).await?;
-    // Statements one by one, so that those of roles that exist can be passed over. The file holds no semicolon besides theirs.
-    for statement in schema
+    // Statements one by one, so that those of roles that exist can be passed over. No semicolon is inside of one.
+    let code: String = schema
         .bootstrap
-        .split_inclusive(';')
-        .filter(|text| text.contains(';'))
-    {
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect();
+    for statement in code.split(';').filter(|text| !text.trim().is_empty()) {
         match connection
             .execute(AssertSqlSafe(statement.to_owned()))
             .await
