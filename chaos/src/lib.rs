@@ -2,6 +2,8 @@
 
 pub mod checkers;
 pub mod history;
+pub mod judge;
 pub mod oracle;
+pub mod reach;
 pub mod recording;
 pub mod scenario;
