@@ -450,12 +450,15 @@ fn an_abandoned_connection_is_forgotten_after_a_minute() {
             log.note(&ctx.sim, stream.write_u8(1).await.map_or_else(|e| format!("{:?}", e.kind()), |()| "written".into()));
         }
     };
-    let client = |_, _| async {
+    let client = |ctx: HostCtx, log: Log| async move {
         drop(TcpStream::connect("server:80").await.unwrap());
-        std::future::pending::<()>().await;
+        for at in [59, 61] {
+            ctx.sim.sleep_until(secs(at)).await;
+            log.note(&ctx.sim, format!("{} sockets", turmoil_net::netstat("client").entries.len()));
+        }
     };
     let (log, _) = run(steady(1), server, client, |sim| async move { sim.sleep_until(secs(200)).await });
-    assert_eq!(log.texts(), ["written", "ConnectionReset"]);
+    assert_eq!(log.texts(), ["1 sockets", "0 sockets", "written", "ConnectionReset"]);
 }
 
 #[test]
@@ -529,4 +532,24 @@ fn cores_queue_slow_down_and_pause() {
     assert_eq!([0, 1, 2, 3].map(|i| log.at(&format!("job {i}"))), [10, 20, 30, 40]);
     log.between("small jobs", 103..=104);
     assert_eq!(log.at("slow, 94 ms used"), 250);
+}
+
+#[test]
+fn a_stall_pauses_the_work_of_the_cores() {
+    let server = |ctx: HostCtx, log: Log| async move {
+        let (ctx2, log2) = (ctx.clone(), log.clone());
+        ctx.spawn(async move {
+            ctx2.cpu.work(ms(100)).await;
+            log2.note(&ctx2.sim, "first");
+        });
+        ctx.sim.sleep_until(ms(60)).await; // wakes late
+        ctx.cpu.work(ms(10)).await;
+        log.note(&ctx.sim, "second");
+    };
+    let (log, _) = run(steady(1), server, |_, _| async {}, |sim| async move {
+        sim.sleep_until(ms(50)).await;
+        sim.stall("server", secs(1));
+        sim.sleep_until(secs(2)).await;
+    });
+    assert_eq!((log.at("first"), log.at("second")), (1100, 1110));
 }

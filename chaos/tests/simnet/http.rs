@@ -226,3 +226,25 @@ fn a_graceful_stop_answers_running_requests_and_refuses_new_ones() {
     );
     assert_eq!(outcome.unwrap(), ("GET /slow 0".into(), true, false));
 }
+
+#[test]
+fn a_request_put_on_a_connection_that_was_just_closed_is_sent_once_on_a_new_one() {
+    // The client is frozen when its timer and then the server's FIN arrive: it takes the connection for alive.
+    let answers = with_echo(
+        |ctx, client| async move {
+            let first = text(client.get("server", 80, "/1").await);
+            ctx.sim.sleep_until(ms(1000)).await;
+            (first, text(client.get("server", 80, "/2").await))
+        },
+        |sim| async move {
+            sim.sleep_until(ms(500)).await;
+            sim.freeze("client");
+            sim.sleep_until(ms(1500)).await;
+            sim.kill("server");
+            sim.boot("server");
+            sim.sleep_until(ms(2000)).await;
+            sim.thaw("client");
+        },
+    );
+    assert_eq!(answers.unwrap(), ("GET /1 0".into(), "GET /2 0".into()));
+}
