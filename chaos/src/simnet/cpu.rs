@@ -33,8 +33,16 @@ pub struct Cpu {
 
 impl Cpu {
     pub(super) fn new(time: Arc<VirtualTime>, cores: u32) -> Self {
-        let books = Books { free_at: vec![0; cores.max(1) as usize], busy_nanos: 0, factor: 1, paused_nanos: 0 };
-        Self { time, books: Arc::new(Mutex::new(books)) }
+        let books = Books {
+            free_at: vec![0; cores.max(1) as usize],
+            busy_nanos: 0,
+            factor: 1,
+            paused_nanos: 0,
+        };
+        Self {
+            time,
+            books: Arc::new(Mutex::new(books)),
+        }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -65,11 +73,15 @@ impl Cpu {
     fn charge(&self, cost: Duration) -> (u64, u64) {
         let now = self.time.nanos();
         let mut books = self.books();
-        let cost = u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX).saturating_mul(u64::from(books.factor));
+        let cost = u64::try_from(cost.as_nanos())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(u64::from(books.factor));
         books.busy_nanos = books.busy_nanos.saturating_add(cost);
         // `min_by_key` takes the first of equals, so that the choice does not depend on anything but the books.
         let paused = books.paused_nanos;
-        let Some(core) = books.free_at.iter_mut().min_by_key(|core| **core) else { return (now, paused) };
+        let Some(core) = books.free_at.iter_mut().min_by_key(|core| **core) else {
+            return (now, paused);
+        };
         *core = (*core).max(now).saturating_add(cost);
         (*core, paused)
     }
@@ -101,14 +113,21 @@ impl Cpu {
     /// A new process starts on idle cores.
     pub(super) fn clear(&self) {
         let now = self.time.nanos();
-        self.books().free_at.iter_mut().for_each(|core| *core = (*core).min(now));
+        self.books()
+            .free_at
+            .iter_mut()
+            .for_each(|core| *core = (*core).min(now));
     }
 
     /// Nothing ran for `nanos`: what was queued ends that much later.
     pub(super) fn pause(&self, since: u64, nanos: u64) {
         let mut books = self.books();
         books.paused_nanos += nanos;
-        books.free_at.iter_mut().filter(|core| **core > since).for_each(|core| *core = core.saturating_add(nanos));
+        books
+            .free_at
+            .iter_mut()
+            .filter(|core| **core > since)
+            .for_each(|core| *core = core.saturating_add(nanos));
     }
 }
 
