@@ -1,10 +1,10 @@
-//! CPU cost of the simulated network: an idle day of ten hosts, 10 000 HTTP pairs, a day of scrapes, reconnects.
+//! CPU cost of the simulated network: an idle day of ten hosts, 10 000 HTTP pairs, a day of scrapes, open and new connections.
 //!
 //! `cargo run --release -p chaos --example simnet_bench`. Prints one line per load; asserts nothing.
 
 use bytes::Bytes;
 use chaos::simnet::{
-    HostConfig, HostCtx, NetConfig, NetStats, SimBuilder, TcpListener,
+    HostConfig, HostCtx, NetConfig, NetStats, SimBuilder, TcpListener, TcpStream,
     http::{Client, ClientConfig, serve_fn},
 };
 use std::time::Duration;
@@ -64,9 +64,13 @@ fn idle_day() -> NetStats {
     run.expect("an idle day")
 }
 
-/// `pairs` requests one after another, each on a new connection if `idle_max` is 0.
-fn pairs(count: u32, idle_max: usize) -> NetStats {
+/// Requests one after another, each on a new connection if `idle_max` is 0, beside `open` connections that do nothing.
+fn pairs(count: u32, idle_max: usize, open: usize) -> NetStats {
     let client = move |ctx: HostCtx| async move {
+        let mut unused = Vec::new();
+        for _ in 0..open {
+            unused.push(TcpStream::connect("server:80").await.expect("a connection"));
+        }
         let client = Client::new(
             &ctx,
             ClientConfig {
@@ -130,7 +134,8 @@ fn scraped_day() -> NetStats {
 
 fn main() {
     report("idle day, 10 hosts", idle_day);
-    report("10000 HTTP pairs, 8 idle hosts", || pairs(10_000, 8));
-    report("10000 HTTP pairs, new connections", || pairs(10_000, 0));
+    report("10000 HTTP pairs, 8 idle hosts", || pairs(10_000, 8, 0));
+    report("the same, 200 open connections", || pairs(10_000, 8, 200));
+    report("10000 HTTP pairs, new connections", || pairs(10_000, 0, 0));
     report("scraped day, 10 hosts, 46080 scrapes", scraped_day);
 }

@@ -35,7 +35,8 @@
 //! [`HostCtx::clock`]; sockets from here, HTTP from [`http`].
 //!
 //! Limits: TCP over IPv4 only; virtual time moves in steps of 1 ms; no bandwidth, congestion control or TIME_WAIT;
-//! `bind` refuses a port on which the same process still has open connections. A thread runs one simulation at a time.
+//! `bind` refuses a port on which the same process still has open connections; a host's connections to itself bypass links
+//! and can stall when 64 KiB lie unread. A thread runs one simulation at a time.
 
 mod agenda;
 mod builder;

@@ -248,7 +248,7 @@ mod bodies {
     behaviour!(unaccepted_connections_are_reset_with_their_listener,
     server(N, addr) {
         let listener = N::bind(&addr).await.unwrap();
-        sleep(ms(60)).await;
+        sleep(ms(250)).await;
         drop(listener);
         sleep(ms(100)).await;
     },
