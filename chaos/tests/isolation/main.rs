@@ -7,8 +7,10 @@
 #[path = "../support/postgres.rs"]
 mod postgres;
 
+mod breaks;
 mod pairs;
 mod play;
+mod random;
 mod real;
 mod spec;
 mod statements;

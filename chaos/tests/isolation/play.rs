@@ -9,7 +9,7 @@
 //!
 //! Left out: what depends on who runs first after one step woke two sessions. It is not defined by PostgreSQL either.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ledger::ports::{Role, Rows, SessionSettings, Statement, Value};
 use uuid::Uuid;
@@ -46,8 +46,8 @@ pub trait Arm {
     fn submit(&mut self, session: usize, request: Request) -> Result<(), String>;
     /// Runs until each call under way waits for another session, in no cycle, and returns what ended.
     fn settle(&mut self) -> Result<Ended, String>;
-    /// Lets 250 ms pass.
-    fn pause(&mut self) -> Result<Ended, String>;
+    /// Lets time pass.
+    fn pause(&mut self, time: Duration) -> Result<Ended, String>;
     /// Runs until the session's call has ended, by itself if need be.
     fn finish(&mut self, session: usize) -> Result<Ended, String>;
     /// The wall clock, microseconds since 1970.
@@ -92,6 +92,9 @@ pub fn play(
     lines.extend(after.iter().filter(|row| !known.contains(row)).cloned());
     Ok(lines)
 }
+
+/// Between the beginnings of two waits.
+pub const APART: Duration = Duration::from_millis(250);
 
 /// The stage's own sessions, opened before those of the spec.
 const OWN: usize = 2;
@@ -191,6 +194,11 @@ impl Stage<'_> {
     fn step(&mut self, index: usize) -> Result<(), String> {
         let step = &self.spec.steps[index];
         let name = step.name.clone();
+        if let Action::Pause(time) = step.action {
+            let ended = self.arm.pause(time)?;
+            self.record(&name, None, ended);
+            return Ok(());
+        }
         let waits = self.under_way[step.session].is_some();
         if let Action::Await = step.action {
             if waits {
@@ -208,7 +216,7 @@ impl Stage<'_> {
         let request = self.request(&step.action)?;
         let can_wait = matches!(request, Request::Run(..) | Request::Sql(_));
         if can_wait && self.under_way.iter().any(Option::is_some) {
-            let ended = self.arm.pause()?;
+            let ended = self.arm.pause(APART)?;
             self.record("meanwhile", None, ended);
         }
         self.under_way[step.session] = Some(index);
@@ -221,10 +229,10 @@ impl Stage<'_> {
     fn request(&self, action: &Action) -> Result<Request, String> {
         Ok(match action {
             Action::Begin(tenant) => Request::Begin(tenant.as_deref().map(world::uuid)),
-            Action::Sql(sql) => Request::Sql(sql.clone()),
+            Action::Sql(sql) => Request::Sql(world::spell(sql)?),
             Action::Commit => Request::Commit,
             Action::Rollback => Request::Rollback,
-            Action::Await => return Err("`await` is no request".to_owned()),
+            Action::Await | Action::Pause(_) => return Err("this is no request".to_owned()),
             Action::Run { statement, args } => {
                 let known = self
                     .statements

@@ -55,6 +55,10 @@ impl Real {
         let (server, database, admin) = runtime.block_on(async {
             let server: &Server = crate::postgres::live(what).await?;
             let database = server.database(dir).await.unwrap();
+            // A few rows would be scanned in the order in which they lie; the service's tables are large, and indexes order the locks.
+            for scan in ["seqscan", "bitmapscan"] {
+                database.set(&format!("enable_{scan}"), "off").await.unwrap();
+            }
             let admin = database.administrator().await.unwrap();
             Some((server, database, admin))
         })?;
@@ -131,8 +135,8 @@ impl Arm for Real {
         })
     }
 
-    fn pause(&mut self) -> Result<Ended, String> {
-        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(250)));
+    fn pause(&mut self, time: Duration) -> Result<Ended, String> {
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
         self.settle()
     }
 

@@ -26,6 +26,17 @@ pub fn uuid(name: &str) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
+/// SQL text with each `{K}` replaced by the uuid of that name.
+pub fn spell(sql: &str) -> Result<String, String> {
+    let mut parts = sql.split('{');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (short, rest) = part.split_once('}').ok_or("a `{` is not closed")?;
+        out.push_str(&format!("'{}'{rest}", uuid(short)));
+    }
+    Ok(out)
+}
+
 fn name(uuid: Uuid) -> String {
     let bytes = uuid.as_bytes();
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
@@ -175,6 +186,7 @@ fn a_name_survives_its_uuid() {
     for text in ["T", "expire-holds", "K15letterslong1"] {
         assert_eq!(print(&Value::Uuid(uuid(text)), 0), text);
     }
+    assert_eq!(spell("a = {T}!").unwrap(), format!("a = '{}'!", uuid("T")));
     let foreign = Uuid::from_u128(7);
     assert_eq!(print(&Value::Uuid(foreign), 0), foreign.to_string());
 }

@@ -224,6 +224,14 @@ impl Database {
         connect(&self.admin.clone().database(&self.name)).await
     }
 
+    /// Sets a server setting for the sessions that connect to this database from now on.
+    pub async fn set(&self, setting: &str, value: &str) -> Result<(), String> {
+        let sql = format!("ALTER DATABASE {} SET {setting} = '{value}'", self.name);
+        let mut admin = connect(&self.admin).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await.map_err(text)?;
+        Ok(())
+    }
+
     /// The database's URL for `role`, with its password.
     pub fn url(&self, role: &str) -> String {
         format!(
