@@ -2,10 +2,10 @@
 //!
 //! Invariant: a break changes a copy of the ledger, never the ledger. Left out: breaks of Rust code and of rules.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use crate::{
-    committed, differences,
+    Played, committed,
     play::Arm,
     postgres,
     real::Real,
@@ -43,19 +43,23 @@ fn broken(name: &str) -> tempfile::TempDir {
         .env("GIT_CEILING_DIRECTORIES", dir.path().parent().unwrap())
         .output()
         .unwrap();
-    assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{name}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     dir
 }
 
 /// What differs from the committed expectation in the spec that ought to see the break.
 fn seen(arm: &mut dyn Arm, statements: &Statements, spec: &str) -> Vec<String> {
-    let mut files = committed(false);
+    let mut files = committed();
     for specs in files.values_mut() {
         specs.retain(|candidate| candidate.name == spec);
     }
-    let (count, found) = differences(arm, statements, &files);
-    assert!(count > 0, "there is no spec `{spec}`");
-    found
+    let played = Played::of(arm, statements, &files);
+    assert!(played.permutations > 0, "there is no spec `{spec}`");
+    played.differences
 }
 
 #[test]
@@ -64,10 +68,16 @@ fn each_break_has_its_row() {
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../breaks")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let touched: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("+++ ")).collect();
+        let touched: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("+++ "))
+            .collect();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         if !touched.is_empty() && touched.iter().all(|file| file.trim().ends_with(".sql")) {
-            assert!(BREAKS.iter().any(|(patch, _)| *patch == name), "{name}.patch is seen by no spec: add a row");
+            assert!(
+                BREAKS.iter().any(|(patch, _)| *patch == name),
+                "{name}.patch is seen by no spec: add a row"
+            );
         }
     }
 }
@@ -82,7 +92,14 @@ fn the_real_database_sees_each_sql_break() {
             return;
         };
         let found = seen(&mut arm, &statements, spec);
-        assert!(!found.is_empty(), "{patch}: the spec {spec} does not see it");
-        eprintln!("break {patch}: {} permutations of {spec} differ, the first:\n{}", found.len(), found[0]);
+        assert!(
+            !found.is_empty(),
+            "{patch}: the spec {spec} does not see it"
+        );
+        eprintln!(
+            "break {patch}: {} permutations of {spec} differ, the first:\n{}",
+            found.len(),
+            found[0]
+        );
     }
 }

@@ -7,7 +7,7 @@
 //! - Two waits begin at least 250 ms apart, longer than `deadlock_timeout`: hence who closes a cycle is its victim.
 //! - At the end open transactions are rolled back in the order of the sessions, and the rows that are new are written down.
 //!
-//! Left out: what depends on who runs first after one step woke two sessions. It is not defined by PostgreSQL either.
+//! Left out: what depends on who runs first after two waited for the same end. It is not defined by PostgreSQL either.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -126,7 +126,9 @@ impl Stage<'_> {
         let mut open: Option<String> = None;
         for line in &self.spec.setup {
             if let Some(job) = line.strip_prefix("job ") {
-                let sql = format!("UPDATE job_runs SET succeeded_at = '2001-01-01 00:00:00+00' WHERE job = '{job}'");
+                let sql = format!(
+                    "UPDATE job_runs SET succeeded_at = '2001-01-01 00:00:00+00' WHERE job = '{job}'"
+                );
                 self.own(self.worker, Request::Sql(sql))?;
                 continue;
             }
@@ -156,10 +158,15 @@ impl Stage<'_> {
             .setup
             .iter()
             .filter_map(|line| line.strip_prefix("tenant "))
-            .chain(self.spec.steps.iter().filter_map(|step| match &step.action {
-                Action::Begin(tenant) => tenant.as_deref(),
-                _ => None,
-            }))
+            .chain(
+                self.spec
+                    .steps
+                    .iter()
+                    .filter_map(|step| match &step.action {
+                        Action::Begin(tenant) => tenant.as_deref(),
+                        _ => None,
+                    }),
+            )
             .chain(["T"])
             .collect();
         for tenant in tenants {
@@ -210,7 +217,8 @@ impl Stage<'_> {
             return Ok(());
         }
         if waits {
-            self.lines.push(format!("{name}: not run, the session waits"));
+            self.lines
+                .push(format!("{name}: not run, the session waits"));
             return Ok(());
         }
         let request = self.request(&step.action)?;
@@ -239,7 +247,11 @@ impl Stage<'_> {
                     .get(statement)
                     .ok_or_else(|| format!("no statement file `{statement}.sql`"))?;
                 if args.len() != known.types.len() {
-                    return Err(format!("{statement} takes {} parameters, not {}", known.types.len(), args.len()));
+                    return Err(format!(
+                        "{statement} takes {} parameters, not {}",
+                        known.types.len(),
+                        args.len()
+                    ));
                 }
                 let params = args
                     .iter()
@@ -255,19 +267,24 @@ impl Stage<'_> {
     fn record(&mut self, name: &str, own: Option<usize>, mut ended: Ended) {
         ended.sort_by_key(|(session, _)| (Some(session - OWN) != own, *session));
         if let Some(own) = own
-            && ended.first().is_none_or(|(session, _)| session - OWN != own)
+            && ended
+                .first()
+                .is_none_or(|(session, _)| session - OWN != own)
         {
             self.lines.push(format!("{name}: waits"));
         }
         for (session, outcome) in ended {
             let Some(step) = self.under_way[session - OWN].take() else {
-                self.lines.push(format!("{name}: an end that nobody asked for, session {session}"));
+                self.lines.push(format!(
+                    "{name}: an end that nobody asked for, session {session}"
+                ));
                 continue;
             };
             let step = &self.spec.steps[step];
             let text = self.print(&step.action, outcome);
             if Some(step.session) != own {
-                self.lines.push(format!("{name} wakes {}: {text}", step.name));
+                self.lines
+                    .push(format!("{name} wakes {}: {text}", step.name));
             } else if text != "ok" {
                 self.lines.push(format!("{name}: {text}"));
             }
@@ -276,7 +293,10 @@ impl Stage<'_> {
 
     fn print(&self, action: &Action, outcome: Outcome) -> String {
         let ordered = match action {
-            Action::Run { statement, .. } => self.statements.get(statement).is_some_and(|known| known.ordered),
+            Action::Run { statement, .. } => self
+                .statements
+                .get(statement)
+                .is_some_and(|known| known.ordered),
             Action::Sql(sql) => sql.contains("ORDER BY"),
             _ => {
                 return match outcome {
@@ -289,7 +309,11 @@ impl Stage<'_> {
             Err(state) => format!("error {state}"),
             Ok(found) => {
                 let now = self.arm.now_us();
-                let mut rows: Vec<String> = found.rows.iter().map(|row| format!(" ({})", print_row(row, now))).collect();
+                let mut rows: Vec<String> = found
+                    .rows
+                    .iter()
+                    .map(|row| format!(" ({})", print_row(row, now)))
+                    .collect();
                 if !ordered {
                     rows.sort();
                 }
@@ -303,7 +327,9 @@ impl Stage<'_> {
     fn close(&mut self) -> Result<(), String> {
         let mut open: Vec<usize> = (0..self.under_way.len()).collect();
         while !open.is_empty() {
-            let free = open.iter().position(|&session| self.under_way[session].is_none());
+            let free = open
+                .iter()
+                .position(|&session| self.under_way[session].is_none());
             match free {
                 Some(at) => {
                     let session = open.remove(at);
@@ -330,9 +356,21 @@ fn print_row(row: &[Value], now_us: i64) -> String {
 /// Tables that only a tenant may read: name, columns, key.
 const OF_A_TENANT: [(&str, &str, &str); 4] = [
     ("properties", "tenant_id, property_id, name", "property_id"),
-    ("room_types", "tenant_id, room_type_id, property_id, name", "room_type_id"),
-    ("rooms", "tenant_id, room_id, room_type_id, number", "room_id"),
-    ("idempotency_keys", "tenant_id, idempotency_key, request_hash, allocation_id", "idempotency_key"),
+    (
+        "room_types",
+        "tenant_id, room_type_id, property_id, name",
+        "room_type_id",
+    ),
+    (
+        "rooms",
+        "tenant_id, room_id, room_type_id, number",
+        "room_id",
+    ),
+    (
+        "idempotency_keys",
+        "tenant_id, idempotency_key, request_hash, allocation_id",
+        "idempotency_key",
+    ),
 ];
 
 /// Tables that the jobs read.
@@ -347,6 +385,10 @@ const OF_ALL: [(&str, &str, &str); 4] = [
         "tenant_id, allocation_id, room_type_id, room_id, arrival, departure, channel, status, hold_until, version",
         "allocation_id",
     ),
-    ("outbox", "outbox_id, tenant_id, ordering_key, event_type, payload, published_at", "outbox_id"),
+    (
+        "outbox",
+        "outbox_id, tenant_id, ordering_key, event_type, payload, published_at",
+        "outbox_id",
+    ),
     ("job_runs", "job, succeeded_at", "job"),
 ];

@@ -101,7 +101,10 @@ impl Spec {
 
     /// A permutation's step names.
     pub fn title(&self, permutation: &Permutation) -> String {
-        let names = permutation.steps.iter().map(|&i| self.steps[i].name.as_str());
+        let names = permutation
+            .steps
+            .iter()
+            .map(|&i| self.steps[i].name.as_str());
         names.collect::<Vec<_>>().join(" ")
     }
 }
@@ -132,7 +135,10 @@ pub fn parse(text: &str) -> Result<Vec<Spec>, String> {
 
 fn parse_line(spec: &mut Spec, line: &str, trimmed: &str) -> Result<(), String> {
     if let Some(event) = trimmed.strip_prefix('|') {
-        let last = spec.permutations.last_mut().ok_or("no permutation before it")?;
+        let last = spec
+            .permutations
+            .last_mut()
+            .ok_or("no permutation before it")?;
         last.expected.push(event.trim().to_owned());
         return Ok(());
     }
@@ -260,7 +266,12 @@ pub fn render(spec: &Spec) -> String {
     }
     for permutation in &spec.permutations {
         out.push(format!("permutation {}", spec.title(permutation)));
-        out.extend(permutation.expected.iter().map(|event| format!("| {event}")));
+        out.extend(
+            permutation
+                .expected
+                .iter()
+                .map(|event| format!("| {event}")),
+        );
     }
     out.join("\n") + "\n"
 }
@@ -299,7 +310,10 @@ fn a_bad_line_is_refused_with_its_number() {
         ("spec x\nstep a1 = b commit", "line 2: no session `b`"),
         ("spec x\nsession a owner", "line 2: no role `owner`"),
         ("spec x\npermutation a1", "line 2: no step `a1`"),
-        ("spec x\nsession a app\nstep a1 = a fly", "line 3: unknown action `fly`"),
+        (
+            "spec x\nsession a app\nstep a1 = a fly",
+            "line 3: unknown action `fly`",
+        ),
         ("spec x\ntimeouts 3", "line 2: want `timeouts"),
         ("spec x\n| a: ok", "line 2: no permutation"),
     ];
