@@ -343,7 +343,7 @@ fn target_labels(target: &Target, sample: &exposition::Sample<'_>, types: &[(Str
             None => Arc::from(&**value),
         };
         let mut name = name.to_string();
-        while (name == "job" || name == "instance") || (name != "job" && pairs.iter().any(|(have, _)| **have == *name)) {
+        while name == "job" || name == "instance" || pairs.iter().any(|(have, _)| **have == *name) {
             name.insert_str(0, "exported_");
         }
         pairs.push((name.into(), value));
