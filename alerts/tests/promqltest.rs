@@ -40,7 +40,7 @@ struct Eval {
 
 struct Tests {
     store: SeriesStore,
-    native: Vec<String>,
+    native: Vec<Labels>,
     results: Vec<(usize, String, Outcome)>,
 }
 
@@ -149,7 +149,7 @@ impl Tests {
             } else if let Some(step) = line.strip_prefix("load ") {
                 tests.load(seconds(step.trim()), &block);
             } else if line.starts_with("load_with_nhcb") {
-                tests.native.extend(block.iter().filter_map(|line| Some(series(line)?.0.name().to_string())));
+                tests.native.extend(block.iter().filter_map(|line| Some(series(line)?.0)));
             } else {
                 let eval = tests.read(first + 1, line, &block);
                 let outcome = tests.check(&eval);
@@ -165,7 +165,7 @@ impl Tests {
         for line in block {
             let Some((labels, rest)) = series(line) else { panic!("cannot read series: {line}") };
             let Some(values) = values(rest) else {
-                self.native.push(labels.name().to_string());
+                self.native.push(labels);
                 continue;
             };
             match loaded.iter_mut().find(|(have, _)| *have == labels) {
@@ -239,19 +239,15 @@ impl Tests {
     }
 
     fn check(&self, eval: &Eval) -> Outcome {
-        let known = |name: &str| {
-            let mut words = eval.query.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
-            words.any(|word| word == name)
-        };
-        if eval.native || self.native.iter().any(|name| known(name)) {
-            return Outcome::Refused("native histograms".into());
-        }
         let query = match Query::parse(&eval.query) {
             Ok(query) => query,
             Err(error) if error.reason.contains("not supported") => return Outcome::Refused(error.reason),
             Err(_) if eval.fail => return Outcome::Passed,
             Err(error) => return Outcome::Failed(error.reason),
         };
+        if eval.native || self.native.iter().any(|labels| query.selects(labels)) {
+            return Outcome::Refused("native histograms".into());
+        }
         let source = Source::new(&self.store);
         let (start, end, step) = eval.when;
         let answer = match step {
