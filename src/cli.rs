@@ -50,7 +50,7 @@ struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seeds: Option<u64>,
     /// Scenario files (*.toml) instead of the built-in ones.
-    #[arg(long, value_name = "DIR")]
+    #[arg(id = "scenarios_dir", long = "scenarios", value_name = "DIR")]
     scenarios_dir: Option<PathBuf>,
     #[command(flatten)]
     inputs: InputArgs,
