@@ -1,3 +1,4 @@
 //! The simulation: network, database, services, faults, workloads, oracle and checkers.
 
 pub mod recording;
+pub mod scenario;

@@ -1,0 +1,722 @@
+//! TOML → [`Scenario`].
+//!
+//! Invariant: a file is taken whole or refused whole, with everything that is wrong with it. What cannot come true is refused too:
+//! a fault past the end, an alert that both must and may fire, a budget that its own waiting time exceeds.
+
+use std::{path::Path, sync::Arc};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    FaultSpec, MINUTE, Must, Scenario, ScenarioError, Workload, catalogue,
+    faults::{FaultKind, HOSTS, LEDGERS, Principal, STATEMENTS, SpecKind, TABLES},
+    span::{
+        At, Errors, Keys, duration, expected, integer, list, name, show_duration, signed_duration,
+        text, within,
+    },
+};
+use crate::recording::Nanos;
+
+pub(super) fn parse(file: &str, source: &str) -> Result<Scenario, Vec<ScenarioError>> {
+    let mut errors = Errors::new(file, source);
+    let (table, syntax) = DeTable::parse_recoverable(source);
+    for error in syntax {
+        errors.push(&error.span().unwrap_or(0..0), error.message());
+    }
+    if !errors.is_empty() {
+        return Err(errors.finish());
+    }
+    let keys = Keys::new("the scenario", 0..0, table.get_ref());
+    match scenario(&mut errors, keys, file) {
+        Some(scenario) if errors.is_empty() => Ok(scenario),
+        _ => Err(errors.finish()),
+    }
+}
+
+fn scenario(errors: &mut Errors, mut keys: Keys, file: &str) -> Option<Scenario> {
+    let name = keys.need(errors, "name", name);
+    let hypothesis = keys.need(errors, "hypothesis", text);
+    let length = keys.need(errors, "duration", duration);
+    let hold = keys.read(errors, "hold", duration);
+    let heal = keys.read(errors, "heal", duration);
+    let liveness = keys.read(errors, "liveness", duration);
+    let workload = keys
+        .take("workload")
+        .and_then(|value| table(errors, "workload", value));
+    let workload = match workload {
+        Some(keys) => self::workload(errors, keys),
+        None => {
+            errors.push(&keys.span(), "the scenario needs a table [workload]");
+            None
+        }
+    };
+    let faults: Vec<_> = tables(errors, &mut keys, "faults")
+        .into_iter()
+        .filter_map(|keys| fault(errors, keys, heal.as_ref().map(|at| at.value)))
+        .collect();
+    let must: Vec<_> = must(errors, &mut keys);
+    let may = names(errors, &mut keys, "may");
+    let breaks = keys
+        .read(errors, "breaks", |value| list(value, integer))
+        .map_or(Vec::new(), |at| at.value);
+    let reach = reach(errors, &mut keys);
+    keys.finish(errors);
+
+    check_name(errors, name.as_ref(), file);
+    check_alerts(errors, &must, &may, faults.is_empty());
+    let breaks = check_breaks(errors, &breaks);
+    let (name, hypothesis, duration) = (name?, hypothesis?, length?);
+    let liveness = liveness.map_or(2 * MINUTE, |at| at.value);
+    let ends = faults
+        .iter()
+        .map(|fault| fault.value.until.unwrap_or(fault.value.at))
+        .max();
+    let healed = heal.as_ref().map_or(ends.unwrap_or(0), |at| at.value);
+    check_times(
+        errors,
+        &faults,
+        duration.value,
+        healed,
+        heal.as_ref(),
+        liveness,
+    );
+    let mut faults: Vec<FaultSpec> = faults.into_iter().map(|fault| fault.value).collect();
+    faults.sort_by_key(|fault| fault.at);
+    Some(Scenario {
+        name: name.value,
+        hypothesis: hypothesis.value.to_owned(),
+        duration: duration.value,
+        hold: hold.map_or(10 * MINUTE, |at| at.value),
+        workload: workload?,
+        faults,
+        heal: healed,
+        liveness,
+        must: must.into_iter().map(|must| must.value).collect(),
+        may: may.into_iter().map(|may| may.value).collect(),
+        breaks,
+        reach,
+    })
+}
+
+fn table<'t>(
+    errors: &mut Errors,
+    what: &str,
+    value: &'t toml::Spanned<DeValue<'t>>,
+) -> Option<Keys<'t>> {
+    match value.get_ref().as_table() {
+        Some(table) => Some(Keys::new(format!("`{what}`"), value.span(), table)),
+        None => {
+            errors.push(
+                &value.span(),
+                format!("`{what}`: {}", expected("a table", value.get_ref())),
+            );
+            None
+        }
+    }
+}
+
+fn tables<'t>(errors: &mut Errors, keys: &mut Keys<'t>, key: &'static str) -> Vec<Keys<'t>> {
+    let Some(value) = keys.take(key) else {
+        return Vec::new();
+    };
+    let Some(array) = value.get_ref().as_array() else {
+        errors.push(
+            &value.span(),
+            format!("`{key}`: {}", expected("a list of tables", value.get_ref())),
+        );
+        return Vec::new();
+    };
+    array
+        .iter()
+        .filter_map(|item| table(errors, key, item))
+        .collect()
+}
+
+fn names(errors: &mut Errors, keys: &mut Keys, key: &'static str) -> Vec<At<Arc<str>>> {
+    keys.read(errors, key, |value| list(value, name))
+        .map_or(Vec::new(), |at| at.value)
+}
+
+fn workload(errors: &mut Errors, mut keys: Keys) -> Option<Workload> {
+    let kind = keys.need(errors, "kind", text)?;
+    let mut number = |errors: &mut Errors, key, high: i64| {
+        keys.need(errors, key, within(1, high))
+            .map_or(1, |at| at.value as u32)
+    };
+    let workload = match kind.value {
+        "healthy-day" => Workload::HealthyDay {
+            requests: number(errors, "requests", 10_000_000),
+            holds: number(errors, "holds", 2_000_000),
+        },
+        "steady" => Workload::Steady {
+            per_minute: number(errors, "per_minute", 60_000),
+            hold_per_mille: number(errors, "hold_per_mille", 1000) as u16,
+            hot_per_mille: keys
+                .read(errors, "hot_per_mille", within(0, 1000))
+                .map_or(0, |at| at.value as u16),
+        },
+        "last-room" => Workload::LastRoom {
+            races: number(errors, "races", 1000),
+        },
+        "sweep-vs-confirm" => Workload::SweepVsConfirm {
+            per_sweep: number(errors, "per_sweep", 45) as u16,
+        },
+        "hot-row" => Workload::HotRow {
+            per_minute: number(errors, "per_minute", 60_000),
+        },
+        other => {
+            let known = "healthy-day, steady, last-room, sweep-vs-confirm, hot-row";
+            errors.push(
+                &kind.span,
+                format!("unknown workload `{other}`; known: {known}"),
+            );
+            return None;
+        }
+    };
+    keys.finish(errors);
+    Some(workload)
+}
+
+/// One `[[faults]]` table.
+fn fault(errors: &mut Errors, mut keys: Keys, heal: Option<Nanos>) -> Option<At<FaultSpec>> {
+    let span = keys.span();
+    let at = keys.need(errors, "at", duration);
+    let lasts = keys.read(errors, "for", |value| match value.as_str() {
+        Some("ever") => Ok(None),
+        _ => duration(value).map(Some),
+    });
+    let kind_at = keys.need(errors, "kind", text)?;
+    let Some(kind) = kind(errors, &mut keys, &kind_at) else {
+        if STEADY.contains(&kind_at.value) || MOMENTARY.contains(&kind_at.value) {
+            keys.finish(errors);
+        }
+        return None;
+    };
+    keys.finish(errors);
+    let at = at?.value;
+    let repairs = matches!(&kind, SpecKind::Sql { repair, .. } if !repair.is_empty());
+    let momentary = MOMENTARY.contains(&kind_at.value) || (kind_at.value == "sql" && !repairs);
+    let until = match (momentary, lasts) {
+        (true, Some(lasts)) => {
+            errors.push(
+                &lasts.span,
+                format!("`{}` is momentary and takes no `for`", kind_at.value),
+            );
+            None
+        }
+        (true, None) => None,
+        (false, Some(At { value: None, .. })) => None,
+        (
+            false,
+            Some(At {
+                value: Some(length),
+                ..
+            }),
+        ) => Some(at.saturating_add(length)),
+        (false, None) if heal.is_some() => heal,
+        (false, None) => {
+            let reason = format!(
+                "`{}` needs `for = \"<duration>\"` or `for = \"ever\"`, or the scenario `heal`",
+                kind_at.value
+            );
+            errors.push(&span, reason);
+            return None;
+        }
+    };
+    Some(At {
+        value: FaultSpec { at, until, kind },
+        span,
+    })
+}
+
+/// Faults that last.
+const STEADY: &[&str] = &[
+    "crash",
+    "kill",
+    "stop",
+    "stall",
+    "partition",
+    "partition-one-way",
+    "loss",
+    "latency",
+    "broker-refuses",
+    "scheduler-stopped",
+    "sql",
+    "hold-lock",
+    "slow-statement",
+    "slow-insert",
+    "release",
+    "clock-offset",
+    "clock-drift",
+];
+/// Faults that are over as soon as they have happened.
+const MOMENTARY: &[&str] = &["boot", "deploy", "cancel-surplus"];
+
+fn kind(errors: &mut Errors, keys: &mut Keys, kind: &At<&str>) -> Option<SpecKind> {
+    let plain = match kind.value {
+        "crash" => FaultKind::Crash {
+            host: host(errors, keys, "host")?,
+        },
+        "kill" => FaultKind::Kill {
+            host: host(errors, keys, "host")?,
+        },
+        "stop" => FaultKind::Stop {
+            host: host(errors, keys, "host")?,
+        },
+        "boot" => FaultKind::Boot {
+            host: host(errors, keys, "host")?,
+        },
+        "stall" => FaultKind::Stall {
+            host: host(errors, keys, "host")?,
+        },
+        "partition" => {
+            let (a, b) = pair(errors, keys, "between")?;
+            FaultKind::Partition { a, b }
+        }
+        "partition-one-way" => {
+            let from = host(errors, keys, "from");
+            let (from, to) = (from?, host(errors, keys, "to")?);
+            FaultKind::PartitionOneWay { from, to }
+        }
+        "loss" => {
+            let per_mille = keys.need(errors, "per_mille", within(1, 1000));
+            let (a, b) = pair(errors, keys, "between")?;
+            FaultKind::Loss {
+                a,
+                b,
+                per_mille: per_mille?.value as u16,
+            }
+        }
+        "latency" => {
+            let by = keys.need(errors, "by", duration);
+            let (a, b) = pair(errors, keys, "between")?;
+            FaultKind::Latency {
+                a,
+                b,
+                by: by?.value,
+            }
+        }
+        "broker-refuses" => FaultKind::BrokerRefuses,
+        "scheduler-stopped" => FaultKind::SchedulerStopped,
+        "slow-statement" => {
+            let by = keys.need(errors, "by", duration);
+            let statement = one_of(errors, keys, "statement", "statement", STATEMENTS)?;
+            FaultKind::SlowStatement {
+                statement,
+                by: by?.value,
+            }
+        }
+        "slow-insert" => {
+            let by = keys.need(errors, "by", duration);
+            let table = one_of(errors, keys, "table", "table", TABLES)?;
+            FaultKind::SlowInsert {
+                table,
+                by: by?.value,
+            }
+        }
+        "release" => FaultKind::Release {
+            pause: pause(errors, keys),
+            overrides: overrides(errors, keys)?,
+        },
+        "deploy" => FaultKind::Deploy {
+            pause: pause(errors, keys),
+        },
+        "clock-offset" => {
+            let by = keys.need(errors, "by", signed_duration);
+            let host = host(errors, keys, "host")?;
+            FaultKind::ClockOffset {
+                host,
+                by: by?.value,
+            }
+        }
+        "clock-drift" => {
+            let ppm = keys.need(errors, "ppm", within(-100_000, 100_000));
+            let host = host(errors, keys, "host")?;
+            FaultKind::ClockDrift {
+                host,
+                ppm: ppm?.value as i32,
+            }
+        }
+        "cancel-surplus" => FaultKind::CancelSurplus,
+        "sql" => return sql(errors, keys),
+        "hold-lock" => return hold_lock(errors, keys),
+        other => {
+            let known = [STEADY, MOMENTARY].concat().join(", ");
+            errors.push(
+                &kind.span,
+                format!("unknown fault `{other}`; known: {known}"),
+            );
+            return None;
+        }
+    };
+    Some(SpecKind::Plain(plain))
+}
+
+fn one_of(
+    errors: &mut Errors,
+    keys: &mut Keys,
+    key: &'static str,
+    what: &str,
+    known: &[&str],
+) -> Option<Arc<str>> {
+    let found = keys.need(errors, key, name)?;
+    check_known(errors, &found, what, known)
+}
+
+fn check_known(
+    errors: &mut Errors,
+    found: &At<Arc<str>>,
+    what: &str,
+    known: &[&str],
+) -> Option<Arc<str>> {
+    if known.contains(&&*found.value) {
+        return Some(found.value.clone());
+    }
+    let known = known.join(", ");
+    errors.push(
+        &found.span,
+        format!("unknown {what} `{}`; known: {known}", found.value),
+    );
+    None
+}
+
+fn host(errors: &mut Errors, keys: &mut Keys, key: &'static str) -> Option<Arc<str>> {
+    one_of(errors, keys, key, "host", HOSTS)
+}
+
+/// Two different hosts.
+fn pair(errors: &mut Errors, keys: &mut Keys, key: &'static str) -> Option<(Arc<str>, Arc<str>)> {
+    let found = keys.need(errors, key, |value| list(value, name))?;
+    let hosts: Vec<_> = found
+        .value
+        .iter()
+        .filter_map(|host| check_known(errors, host, "host", HOSTS))
+        .collect();
+    match <[Arc<str>; 2]>::try_from(hosts) {
+        Ok([a, b]) if a != b => Some((a, b)),
+        Ok(_) => {
+            errors.push(&found.span, format!("`{key}` names the same host twice"));
+            None
+        }
+        Err(_) if found.value.len() != 2 => {
+            errors.push(
+                &found.span,
+                format!("`{key}` needs two hosts, found {}", found.value.len()),
+            );
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn pause(errors: &mut Errors, keys: &mut Keys) -> Nanos {
+    keys.read(errors, "pause", duration)
+        .map_or(20 * super::SECOND, |at| at.value)
+}
+
+/// `statements = { hold_reserve_nights = "UPDATE …" }`
+fn overrides(errors: &mut Errors, keys: &mut Keys) -> Option<Vec<(Arc<str>, Arc<str>)>> {
+    let Some(value) = keys.take("statements") else {
+        errors.push(
+            &keys.span(),
+            "`release` needs a table `statements`: file stem of a statement = its new text",
+        );
+        return None;
+    };
+    let mut changed = Vec::new();
+    for (stem, span, sql) in table(errors, "statements", value)?.rest() {
+        let stem = At {
+            value: Arc::from(stem),
+            span,
+        };
+        let stem = check_known(errors, &stem, "statement", STATEMENTS);
+        match (stem, name(sql.get_ref())) {
+            (Some(stem), Ok(sql)) => changed.push((stem, sql)),
+            (_, Err(reason)) => errors.push(&sql.span(), reason),
+            (None, _) => {}
+        }
+    }
+    if changed.is_empty() {
+        errors.push(&value.span(), "`statements` changes nothing");
+    }
+    Some(changed)
+}
+
+fn sql(errors: &mut Errors, keys: &mut Keys) -> Option<SpecKind> {
+    let logins = Principal::ALL.map(Principal::login);
+    let role = one_of(errors, keys, "role", "role", &logins);
+    let tenant = keys
+        .read(errors, "tenant", within(0, 2))
+        .map(|at| at.value as u8);
+    let mut statements = |errors: &mut Errors, key| {
+        let found = keys.read(errors, key, |value| list(value, text));
+        found.map(|at| {
+            at.value
+                .into_iter()
+                .map(|sql| sql.value.to_owned())
+                .collect::<Vec<_>>()
+        })
+    };
+    let run = statements(errors, "sql").unwrap_or_default();
+    let repair = statements(errors, "repair").unwrap_or_default();
+    if run.is_empty() {
+        errors.push(&keys.span(), "`sql` needs a list `sql` of statements");
+        return None;
+    }
+    let role = role?;
+    let role = Principal::ALL
+        .into_iter()
+        .find(|principal| principal.login() == &*role)?;
+    Some(SpecKind::Sql {
+        role,
+        tenant,
+        sql: run,
+        repair,
+    })
+}
+
+fn hold_lock(errors: &mut Errors, keys: &mut Keys) -> Option<SpecKind> {
+    let hold = keys.need(errors, "hold", duration);
+    let every = keys.need(errors, "every", duration);
+    let (hold, every) = (hold?, every?);
+    if hold.value == 0 || every.value < hold.value {
+        let reason = format!(
+            "`every` ({}) must be at least `hold` ({}), and `hold` more than 0",
+            show_duration(every.value),
+            show_duration(hold.value)
+        );
+        errors.push(&every.span, reason);
+        return None;
+    }
+    Some(SpecKind::HoldLock {
+        hold: hold.value,
+        every: every.value,
+    })
+}
+
+fn must(errors: &mut Errors, keys: &mut Keys) -> Vec<At<Must>> {
+    let tables = tables(errors, keys, "must");
+    let mut found = Vec::new();
+    for mut keys in tables {
+        let span = keys.span();
+        let alert = keys.need(errors, "alert", name);
+        let branch = keys.read(errors, "branch", name);
+        let budget = keys.read(errors, "budget", duration);
+        keys.finish(errors);
+        let Some(alert) = alert else { continue };
+        let branch_name = branch.as_ref().map(|at| &*at.value);
+        let specs: Vec<_> = catalogue::alert(&alert.value, branch_name).collect();
+        let Some(default) = specs.iter().map(|spec| spec.budget).max() else {
+            unknown_alert(errors, &alert, branch.as_ref());
+            continue;
+        };
+        let wait = specs.iter().map(|spec| spec.wait).min().unwrap_or(0);
+        if let Some(budget) = budget.as_ref().filter(|budget| budget.value < wait) {
+            let (budget_shown, wait) = (show_duration(budget.value), show_duration(wait));
+            errors.push(
+                &budget.span,
+                format!(
+                    "a budget of {budget_shown} cannot be met: {} waits {wait} before it fires",
+                    alert.value
+                ),
+            );
+        }
+        found.push(At {
+            value: Must {
+                alert: alert.value,
+                branch: branch.map(|at| at.value),
+                budget: budget.map_or(default, |at| at.value),
+            },
+            span,
+        });
+    }
+    found
+}
+
+fn unknown_alert(errors: &mut Errors, alert: &At<Arc<str>>, branch: Option<&At<Arc<str>>>) {
+    let known = catalogue::alert(&alert.value, None).next().is_some();
+    match branch {
+        Some(branch) if known => {
+            let branches: Vec<_> = catalogue::alert(&alert.value, None)
+                .filter_map(|spec| spec.branch)
+                .collect();
+            let branches = if branches.is_empty() {
+                "none".to_owned()
+            } else {
+                branches.join(", ")
+            };
+            errors.push(
+                &branch.span,
+                format!(
+                    "unknown branch `{}` of {}; known: {branches}",
+                    branch.value, alert.value
+                ),
+            );
+        }
+        _ => {
+            let mut ids: Vec<_> = catalogue::ALERTS.iter().map(|spec| spec.id).collect();
+            ids.dedup();
+            errors.push(
+                &alert.span,
+                format!("unknown alert `{}`; known: {}", alert.value, ids.join(", ")),
+            );
+        }
+    }
+}
+
+fn reach(errors: &mut Errors, keys: &mut Keys) -> Vec<(Arc<str>, u64)> {
+    let Some(mut keys) = keys
+        .take("reach")
+        .and_then(|value| table(errors, "reach", value))
+    else {
+        return Vec::new();
+    };
+    let mut minima = Vec::new();
+    for (counter, span, value) in keys.rest() {
+        let counter = At {
+            value: Arc::from(counter),
+            span,
+        };
+        let counter = check_known(errors, &counter, "reach counter", catalogue::REACH);
+        match (counter, within(1, i64::MAX)(value.get_ref())) {
+            (Some(counter), Ok(minimum)) => minima.push((counter, minimum as u64)),
+            (_, Err(reason)) => errors.push(&value.span(), format!("a minimum: {reason}")),
+            (None, _) => {}
+        }
+    }
+    minima
+}
+
+fn check_name(errors: &mut Errors, name: Option<&At<Arc<str>>>, file: &str) {
+    let stem = Path::new(file)
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or(file);
+    if let Some(name) = name.filter(|name| *name.value != *stem) {
+        errors.push(
+            &name.span,
+            format!("`{}` is not the file's name; expected `{stem}`", name.value),
+        );
+    }
+}
+
+fn check_alerts(errors: &mut Errors, must: &[At<Must>], may: &[At<Arc<str>>], healthy: bool) {
+    for (index, one) in must.iter().enumerate() {
+        let alert = &one.value.alert;
+        if must[..index]
+            .iter()
+            .any(|other| other.value.alert == *alert && other.value.branch == one.value.branch)
+        {
+            errors.push(&one.span, format!("{alert} stands twice in `must`"));
+        }
+        if healthy {
+            errors.push(
+                &one.span,
+                format!("{alert} must fire, but nothing is broken: there is no fault"),
+            );
+        }
+    }
+    for (index, one) in may.iter().enumerate() {
+        if catalogue::alert(&one.value, None).next().is_none() {
+            unknown_alert(errors, one, None);
+        }
+        if may[..index].iter().any(|other| other.value == one.value) {
+            errors.push(&one.span, format!("{} stands twice in `may`", one.value));
+        }
+        if must.iter().any(|must| must.value.alert == one.value) {
+            errors.push(&one.span, format!("{} both must and may fire", one.value));
+        }
+    }
+}
+
+fn check_breaks(errors: &mut Errors, breaks: &[At<i64>]) -> Vec<u8> {
+    let mut found: Vec<u8> = Vec::new();
+    for one in breaks {
+        match u8::try_from(one.value)
+            .ok()
+            .filter(|number| catalogue::INVARIANTS.contains(number))
+        {
+            Some(number) if !found.contains(&number) => found.push(number),
+            Some(number) => errors.push(
+                &one.span,
+                format!("invariant {number} stands twice in `breaks`"),
+            ),
+            None => {
+                let known: Vec<String> = catalogue::INVARIANTS.iter().map(u8::to_string).collect();
+                errors.push(
+                    &one.span,
+                    format!(
+                        "no checker for invariant {}; known: {}",
+                        one.value,
+                        known.join(", ")
+                    ),
+                );
+            }
+        }
+    }
+    found
+}
+
+fn check_times(
+    errors: &mut Errors,
+    faults: &[At<FaultSpec>],
+    length: Nanos,
+    healed: Nanos,
+    heal: Option<&At<Nanos>>,
+    liveness: Nanos,
+) {
+    let shown = show_duration(length);
+    for fault in faults {
+        let end = fault.value.until.unwrap_or(fault.value.at);
+        if end > length {
+            errors.push(
+                &fault.span,
+                format!(
+                    "the fault ends at {}, after the run of {shown}",
+                    show_duration(end)
+                ),
+            );
+        } else if let Some(heal) = heal.filter(|heal| end > heal.value) {
+            errors.push(
+                &fault.span,
+                format!(
+                    "the fault ends at {}, after `heal` at {}",
+                    show_duration(end),
+                    show_duration(heal.value)
+                ),
+            );
+        }
+        for other in faults
+            .iter()
+            .filter(|other| other.span.start < fault.span.start)
+        {
+            if let Some(host) = clash(&fault.value, &other.value) {
+                errors.push(
+                    &fault.span,
+                    format!("the fault begins while another one has {host} down"),
+                );
+            }
+        }
+    }
+    if healed.saturating_add(liveness) > length {
+        let span = heal.map_or(0..0, |heal| heal.span.clone());
+        let (healed, liveness) = (show_duration(healed), show_duration(liveness));
+        errors.push(&span, format!("healed at {healed} with a liveness bound of {liveness}: the run of {shown} is over before"));
+    }
+}
+
+/// The host that two faults want down at the same time.
+fn clash(one: &FaultSpec, other: &FaultSpec) -> Option<Arc<str>> {
+    let down = |fault: &FaultSpec| match &fault.kind {
+        SpecKind::Plain(
+            FaultKind::Crash { host } | FaultKind::Kill { host } | FaultKind::Stop { host },
+        ) => Some((host.clone(), fault.at..fault.until.unwrap_or(Nanos::MAX))),
+        SpecKind::Plain(FaultKind::Deploy { pause }) => {
+            Some((LEDGERS[0].into(), fault.at..fault.at + pause))
+        }
+        _ => None,
+    };
+    let ((host, span), (other_host, other_span)) = (down(one)?, down(other)?);
+    let overlap = span.start < other_span.end && other_span.start < span.end;
+    (host == other_host && overlap).then_some(host)
+}
