@@ -1,0 +1,471 @@
+//! What a query will do: the parsed expression with its names resolved and its types checked.
+//!
+//! Invariant: a plan holds only what the evaluator can answer. Native histograms, experimental functions and modifiers are
+//! refused here with their name, so that evaluation never meets them and never answers "empty" in their place.
+
+use promql_parser::label::MatchOp;
+use promql_parser::parser::token;
+use promql_parser::parser::value::ValueType;
+use promql_parser::parser::{
+    self, AtModifier, BinModifier, Expr, LabelModifier, Offset, VectorMatchCardinality, VectorSelector,
+};
+use regex::{Regex, RegexBuilder};
+use std::time::{Duration, UNIX_EPOCH};
+use thiserror::Error;
+
+use super::functions::Function;
+use crate::labels::{Labels, NAME};
+
+/// A query that cannot be evaluated: it does not parse, or it uses what is not supported.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct QueryError {
+    /// What is wrong, and where in the expression if the parser says so.
+    pub reason: String,
+}
+
+pub(super) fn refuse<T>(reason: impl Into<String>) -> Result<T, QueryError> {
+    Err(QueryError { reason: reason.into() })
+}
+
+/// One step of a query.
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    Number(f64),
+    Text(String),
+    Instant(Selector),
+    Range(Window),
+    Call(Call),
+    Aggregate(Aggregate),
+    Binary(Binary),
+    Negate(Box<Node>),
+}
+
+/// Type of a query's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultType {
+    /// One number per instant.
+    Scalar,
+    /// A set of labelled numbers per instant.
+    Vector,
+    /// Samples of a range.
+    Matrix,
+    /// A string literal.
+    Text,
+}
+
+/// Matchers on a series' labels and when to look.
+#[derive(Debug, Clone)]
+pub(crate) struct Selector {
+    pub matchers: Vec<Matcher>,
+    pub when: When,
+}
+
+/// Offset and `@` of a selector or subquery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct When {
+    pub offset_ms: i64,
+    pub at: Option<At>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    Ms(i64),
+    Start,
+    End,
+}
+
+/// One condition on one label.
+#[derive(Debug, Clone)]
+pub(crate) struct Matcher {
+    pub name: String,
+    pub condition: Condition,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Condition {
+    Equal(String),
+    NotEqual(String),
+    Like(Regex),
+    Unlike(Regex),
+}
+
+impl Matcher {
+    pub fn accepts(&self, value: &str) -> bool {
+        match &self.condition {
+            Condition::Equal(want) => want == value,
+            Condition::NotEqual(not) => not != value,
+            Condition::Like(regex) => regex.is_match(value),
+            Condition::Unlike(regex) => !regex.is_match(value),
+        }
+    }
+}
+
+impl Selector {
+    /// True when a series with these labels is selected.
+    pub fn accepts(&self, labels: &Labels) -> bool {
+        self.matchers.iter().all(|matcher| matcher.accepts(labels.get(&matcher.name)))
+    }
+
+    /// The metric name, when exactly one is asked for.
+    pub fn metric(&self) -> Option<&str> {
+        self.matchers.iter().find_map(|matcher| match &matcher.condition {
+            Condition::Equal(name) if matcher.name == NAME && !name.is_empty() => Some(&**name),
+            _ => None,
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Window {
+    pub source: WindowSource,
+    pub range_ms: i64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum WindowSource {
+    Selector(Selector),
+    Subquery { expr: Box<Node>, step_ms: Option<i64>, when: When },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub function: Function,
+    pub args: Vec<Node>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Aggregate {
+    pub op: AggregateOp,
+    pub expr: Box<Node>,
+    pub param: Option<Box<Node>>,
+    pub without: bool,
+    pub grouping: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AggregateOp {
+    Sum,
+    Avg,
+    Min,
+    Max,
+    Count,
+    Group,
+    Stddev,
+    Stdvar,
+    Topk,
+    Bottomk,
+    Quantile,
+    CountValues,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Binary {
+    pub op: BinaryOp,
+    pub left: Box<Node>,
+    pub right: Box<Node>,
+    /// A comparison that answers 0 or 1.
+    pub bool: bool,
+    pub matching: Matching,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Matching {
+    pub on: bool,
+    pub labels: Vec<String>,
+    pub card: Card,
+    /// Labels that the "one" side adds.
+    pub include: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Card {
+    #[default]
+    OneToOne,
+    ManyToOne,
+    OneToMany,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BinaryOp {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    Pow,
+    Atan2,
+    Equal,
+    NotEqual,
+    Greater,
+    Less,
+    GreaterOrEqual,
+    LessOrEqual,
+    And,
+    Or,
+    Unless,
+}
+
+impl BinaryOp {
+    pub fn is_comparison(self) -> bool {
+        use BinaryOp::*;
+        matches!(self, Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual)
+    }
+
+    pub fn is_set(self) -> bool {
+        matches!(self, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless)
+    }
+}
+
+impl Node {
+    pub fn result_type(&self) -> ResultType {
+        match self {
+            Node::Number(_) => ResultType::Scalar,
+            Node::Text(_) => ResultType::Text,
+            Node::Range(_) => ResultType::Matrix,
+            Node::Instant(_) | Node::Aggregate(_) => ResultType::Vector,
+            Node::Call(call) => call.function.result_type(),
+            Node::Negate(inner) => inner.result_type(),
+            Node::Binary(binary) => match (binary.left.result_type(), binary.right.result_type()) {
+                (ResultType::Scalar, ResultType::Scalar) => ResultType::Scalar,
+                _ => ResultType::Vector,
+            },
+        }
+    }
+
+    /// Visits every selector, those inside subqueries too.
+    pub fn selectors<'a>(&'a self, visit: &mut dyn FnMut(&'a Selector)) {
+        match self {
+            Node::Number(_) | Node::Text(_) => {}
+            Node::Instant(selector) => visit(selector),
+            Node::Range(window) => match &window.source {
+                WindowSource::Selector(selector) => visit(selector),
+                WindowSource::Subquery { expr, .. } => expr.selectors(visit),
+            },
+            Node::Call(call) => call.args.iter().for_each(|arg| arg.selectors(visit)),
+            Node::Aggregate(aggregate) => {
+                aggregate.expr.selectors(visit);
+                aggregate.param.iter().for_each(|param| param.selectors(visit));
+            }
+            Node::Binary(binary) => {
+                binary.left.selectors(visit);
+                binary.right.selectors(visit);
+            }
+            Node::Negate(inner) => inner.selectors(visit),
+        }
+    }
+
+    /// True when some `@ start()` or `@ end()` makes the answer depend on the query's bounds.
+    pub fn depends_on_bounds(&self) -> bool {
+        let bound = |when: &When| matches!(when.at, Some(At::Start | At::End));
+        match self {
+            Node::Number(_) | Node::Text(_) => false,
+            Node::Instant(selector) => bound(&selector.when),
+            Node::Range(window) => match &window.source {
+                WindowSource::Selector(selector) => bound(&selector.when),
+                WindowSource::Subquery { expr, when, .. } => bound(when) || expr.depends_on_bounds(),
+            },
+            Node::Call(call) => call.args.iter().any(Node::depends_on_bounds),
+            Node::Aggregate(aggregate) => {
+                aggregate.expr.depends_on_bounds()
+                    || aggregate.param.as_ref().is_some_and(|param| param.depends_on_bounds())
+            }
+            Node::Binary(binary) => binary.left.depends_on_bounds() || binary.right.depends_on_bounds(),
+            Node::Negate(inner) => inner.depends_on_bounds(),
+        }
+    }
+}
+
+/// Parses and plans.
+pub(crate) fn plan(text: &str) -> Result<Node, QueryError> {
+    let expr = parser::parse(text).map_err(|reason| QueryError { reason })?;
+    node(&expr)
+}
+
+fn node(expr: &Expr) -> Result<Node, QueryError> {
+    Ok(match expr {
+        Expr::NumberLiteral(number) => Node::Number(number.val),
+        Expr::StringLiteral(text) => Node::Text(text.val.clone()),
+        Expr::Paren(paren) => node(&paren.expr)?,
+        Expr::Unary(unary) => match node(&unary.expr)? {
+            Node::Number(number) => Node::Number(-number),
+            inner => Node::Negate(Box::new(inner)),
+        },
+        Expr::VectorSelector(found) => Node::Instant(selector(found)?),
+        Expr::MatrixSelector(found) => Node::Range(Window {
+            source: WindowSource::Selector(selector(&found.vs)?),
+            range_ms: millis(found.range),
+        }),
+        Expr::Subquery(subquery) => Node::Range(Window {
+            source: WindowSource::Subquery {
+                expr: Box::new(node(&subquery.expr)?),
+                step_ms: subquery.step.map(millis).filter(|step| *step > 0),
+                when: when(&subquery.offset, &subquery.at),
+            },
+            range_ms: millis(subquery.range),
+        }),
+        Expr::Call(call) => {
+            let args: Vec<Node> = call.args.args.iter().map(|arg| node(arg)).collect::<Result<_, _>>()?;
+            Node::Call(Call { function: Function::resolve(call.func.name, call.func.experimental, &args)?, args })
+        }
+        Expr::Aggregate(found) => aggregate(found)?,
+        Expr::Binary(found) => binary(found)?,
+        Expr::Extension(_) => return refuse("parser extension: not PromQL"),
+    })
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn when(offset: &Option<Offset>, at: &Option<AtModifier>) -> When {
+    let offset_ms = match offset {
+        None => 0,
+        Some(Offset::Pos(by)) => millis(*by),
+        Some(Offset::Neg(by)) => -millis(*by),
+    };
+    let at = at.as_ref().map(|at| match at {
+        AtModifier::Start => At::Start,
+        AtModifier::End => At::End,
+        AtModifier::At(time) => At::Ms(match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => millis(after),
+            Err(before) => -millis(before.duration()),
+        }),
+    });
+    When { offset_ms, at }
+}
+
+fn selector(found: &VectorSelector) -> Result<Selector, QueryError> {
+    if !found.matchers.or_matchers.is_empty() {
+        return refuse("`or` between matchers is not PromQL");
+    }
+    let mut matchers = Vec::new();
+    if let Some(name) = &found.name {
+        matchers.push(Matcher { name: NAME.into(), condition: Condition::Equal(name.clone()) });
+    }
+    for matcher in &found.matchers.matchers {
+        let condition = match &matcher.op {
+            MatchOp::Equal => Condition::Equal(matcher.value.clone()),
+            MatchOp::NotEqual => Condition::NotEqual(matcher.value.clone()),
+            MatchOp::Re(regex) => Condition::Like(dot_all(regex.as_str())?),
+            MatchOp::NotRe(regex) => Condition::Unlike(dot_all(regex.as_str())?),
+        };
+        matchers.push(Matcher { name: matcher.name.clone(), condition });
+    }
+    Ok(Selector { matchers, when: when(&found.offset, &found.at) })
+}
+
+/// An anchored expression whose dot matches a line feed too, as in Prometheus.
+pub(super) fn dot_all(anchored: &str) -> Result<Regex, QueryError> {
+    let built = RegexBuilder::new(anchored).dot_matches_new_line(true).build();
+    built.map_err(|error| QueryError { reason: format!("regular expression {anchored}: {error}") })
+}
+
+fn aggregate(found: &parser::AggregateExpr) -> Result<Node, QueryError> {
+    use AggregateOp::*;
+    let op = match found.op.id() {
+        token::T_SUM => Sum,
+        token::T_AVG => Avg,
+        token::T_MIN => Min,
+        token::T_MAX => Max,
+        token::T_COUNT => Count,
+        token::T_GROUP => Group,
+        token::T_STDDEV => Stddev,
+        token::T_STDVAR => Stdvar,
+        token::T_TOPK => Topk,
+        token::T_BOTTOMK => Bottomk,
+        token::T_QUANTILE => Quantile,
+        token::T_COUNT_VALUES => CountValues,
+        _ => return refuse(format!("aggregation `{}` is experimental and not supported", found.op)),
+    };
+    let (without, grouping) = match &found.modifier {
+        None => (false, Vec::new()),
+        Some(LabelModifier::Include(labels)) => (false, labels.labels.clone()),
+        Some(LabelModifier::Exclude(labels)) => (true, labels.labels.clone()),
+    };
+    let expr = Box::new(node(&found.expr)?);
+    if expr.result_type() != ResultType::Vector {
+        return refuse(format!("expected an instant vector in aggregation `{}`", found.op));
+    }
+    let param = found.param.as_ref().map(|param| node(param)).transpose()?.map(Box::new);
+    let wanted = match op {
+        Topk | Bottomk | Quantile => Some(ResultType::Scalar),
+        CountValues => Some(ResultType::Text),
+        _ => None,
+    };
+    if param.as_ref().map(|param| param.result_type()) != wanted {
+        return refuse(format!("aggregation `{}` has the wrong parameter", found.op));
+    }
+    Ok(Node::Aggregate(Aggregate { op, expr, param, without, grouping }))
+}
+
+fn binary(found: &parser::BinaryExpr) -> Result<Node, QueryError> {
+    use BinaryOp::*;
+    let op = match found.op.id() {
+        token::T_ADD => Add,
+        token::T_SUB => Sub,
+        token::T_MUL => Mul,
+        token::T_DIV => Div,
+        token::T_MOD => Mod,
+        token::T_POW => Pow,
+        token::T_ATAN2 => Atan2,
+        token::T_EQLC => Equal,
+        token::T_NEQ => NotEqual,
+        token::T_GTR => Greater,
+        token::T_LSS => Less,
+        token::T_GTE => GreaterOrEqual,
+        token::T_LTE => LessOrEqual,
+        token::T_LAND => And,
+        token::T_LOR => Or,
+        token::T_LUNLESS => Unless,
+        _ => return refuse(format!("operator `{}` is not supported", found.op)),
+    };
+    let (left, right) = (Box::new(node(&found.lhs)?), Box::new(node(&found.rhs)?));
+    let bool = found.modifier.as_ref().is_some_and(|modifier| modifier.return_bool);
+    for side in [&left, &right] {
+        if !matches!(side.result_type(), ResultType::Scalar | ResultType::Vector) {
+            return refuse(format!("operator `{}` needs scalars or instant vectors", found.op));
+        }
+    }
+    let scalars = left.result_type() == ResultType::Scalar && right.result_type() == ResultType::Scalar;
+    if scalars && op.is_comparison() && !bool {
+        return refuse("comparisons between scalars must use the bool modifier");
+    }
+    let any_scalar = left.result_type() == ResultType::Scalar || right.result_type() == ResultType::Scalar;
+    if any_scalar && op.is_set() {
+        return refuse(format!("set operator `{}` needs instant vectors on both sides", found.op));
+    }
+    let matching = match &found.modifier {
+        Some(modifier) => matching(modifier)?,
+        None => Matching::default(),
+    };
+    Ok(Node::Binary(Binary { op, left, right, bool, matching }))
+}
+
+fn matching(modifier: &BinModifier) -> Result<Matching, QueryError> {
+    if modifier.fill_values.lhs.is_some() || modifier.fill_values.rhs.is_some() {
+        return refuse("the fill modifiers are experimental and not supported");
+    }
+    let (on, labels) = match &modifier.matching {
+        None => (false, Vec::new()),
+        Some(LabelModifier::Include(labels)) => (true, labels.labels.clone()),
+        Some(LabelModifier::Exclude(labels)) => (false, labels.labels.clone()),
+    };
+    let (card, include) = match &modifier.card {
+        VectorMatchCardinality::ManyToOne(labels) => (Card::ManyToOne, labels.labels.clone()),
+        VectorMatchCardinality::OneToMany(labels) => (Card::OneToMany, labels.labels.clone()),
+        _ => (Card::OneToOne, Vec::new()),
+    };
+    Ok(Matching { on, labels, card, include })
+}
+
+impl From<ValueType> for ResultType {
+    fn from(kind: ValueType) -> Self {
+        match kind {
+            ValueType::Scalar => ResultType::Scalar,
+            ValueType::Vector => ResultType::Vector,
+            ValueType::Matrix => ResultType::Matrix,
+            ValueType::String => ResultType::Text,
+        }
+    }
+}
