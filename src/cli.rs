@@ -13,7 +13,7 @@ use crate::{
     exit::{self, Error},
     inputs::{Inputs, Sources},
     jobs::{self, Options},
-    replay,
+    replay::Recorded,
     report::{Report, json, text, text::Style},
     runner,
 };
@@ -164,9 +164,11 @@ fn run(args: Run) -> Result<u8, Error> {
 
 fn replay(args: Replay) -> Result<u8, Error> {
     let sources = Sources { scenarios: None, rules: args.inputs.rules, ledger: args.inputs.ledger };
-    let options = args.output.options(&sources);
-    let report = replay::replay(&args.bundle, &Inputs::load(&sources)?, &options?)?;
-    args.output.finish(&report, &args.output.options(&sources)?)?;
+    let inputs = Inputs::load(&sources)?;
+    let recorded = Recorded::read(&args.bundle, &inputs)?;
+    let options = args.output.options(&sources)?;
+    let report = recorded.replay(&inputs, &options)?;
+    args.output.finish(&report, &options)?;
     Ok(report.verdict.code())
 }
 
@@ -176,7 +178,7 @@ impl OutputArgs {
             store: self.output.as_deref().map(Store::open).transpose()?,
             quiet: self.quiet,
             style: self.color.style(std::io::stderr().is_terminal()),
-            flags: sources.flags(),
+            flags: [sources.flags(true), sources.flags(false)],
         })
     }
 

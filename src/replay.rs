@@ -3,7 +3,11 @@
 //! Invariant: a bundle that another program, other rules or other SQL made is refused before anything is simulated; a replay
 //! that diverges is no verdict but an error of the program, with the first frame that differs.
 
-use std::{fmt::Write as _, io::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use chaos::recording::{Frame, Recording};
 
@@ -11,27 +15,44 @@ use crate::{
     bundle::{Bundle, PROGRAM},
     exit::Error,
     inputs::Inputs,
-    jobs::{self, Options},
+    jobs::{self, Job, Options},
     report::Report,
 };
 
-/// Runs a bundle again; the report is the replayed run's.
-///
-/// # Errors
-/// A bundle that cannot be read or is not this program's, or the first frame at which the two recordings differ.
-pub fn replay(path: &Path, inputs: &Inputs, options: &Options) -> Result<Report, Error> {
-    let bundle = Bundle::read(path)?;
-    let header = &bundle.header;
-    header.admit(PROGRAM, &inputs.rules_sha256, &inputs.ledger_sha256)?;
-    let job = jobs::of_bundle(header)?;
-    let (report, recording) = jobs::one(inputs, &job, options)?;
-    if let Some(difference) = first_difference(&bundle.recording, &recording) {
-        return Err(Error::Internal(format!("the replay of {} diverged at {difference}", path.display())));
+/// A bundle that may be replayed here.
+pub struct Recorded {
+    bundle: Bundle,
+    job: Job,
+    path: PathBuf,
+}
+
+impl Recorded {
+    /// Reads a bundle and checks that this program, with these inputs, is what made it.
+    ///
+    /// # Errors
+    /// A bundle that cannot be read, or another program's.
+    pub fn read(path: &Path, inputs: &Inputs) -> Result<Recorded, Error> {
+        let bundle = Bundle::read(path)?;
+        bundle.header.admit(PROGRAM, &inputs.rules_sha256, &inputs.ledger_sha256)?;
+        let job = jobs::of_bundle(&bundle.header)?;
+        Ok(Recorded { bundle, job, path: path.to_path_buf() })
     }
-    if !options.quiet {
-        let _ = writeln!(std::io::stderr(), "replayed {} frames: identical", recording.frames());
+
+    /// Runs it again; the report is the replayed run's.
+    ///
+    /// # Errors
+    /// The first frame at which the two recordings differ, or what [`jobs::one`] refuses.
+    pub fn replay(&self, inputs: &Inputs, options: &Options) -> Result<Report, Error> {
+        let (run, recording) = jobs::one(inputs, &self.job, options)?;
+        if let Some(difference) = first_difference(&self.bundle.recording, &recording) {
+            return Err(Error::Internal(format!("the replay of {} diverged at {difference}", self.path.display())));
+        }
+        if !options.quiet {
+            let _ = writeln!(std::io::stderr(), "replayed {} frames: identical", recording.frames());
+        }
+        jobs::keep(inputs, &self.job, options, &run, &recording)?;
+        Ok(Report::new(vec![run]))
     }
-    Ok(report)
 }
 
 /// The first frame that differs: its number from 0, its virtual time, and both versions. `None` if there is none.
