@@ -3,3 +3,4 @@
 UPDATE room_type_inventory_daily SET held = held + 1
 WHERE room_type_id = $1 AND night >= $2 AND night < $3
   AND NOT stop_sell AND held + confirmed < capacity + policy_extra
+RETURNING night
