@@ -144,7 +144,7 @@ fn scenarios(files: &Tree) -> Result<Vec<Known>, Error> {
 
 fn rules(files: &Tree) -> Result<RuleSet, Error> {
     let named: Vec<(String, &str)> = files.files.iter().map(|(path, text)| (files.name(path), text.as_str())).collect();
-    RuleSet::load(named.iter().map(|(name, text)| (name.as_str(), *text))).map_err(|errors| lines(&errors))
+    RuleSet::from_sources(named.iter().map(|(name, text)| (name.as_str(), *text))).map_err(|errors| lines(&errors))
 }
 
 fn lines(errors: &[impl ToString]) -> Error {
