@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use alerts::scrape::{Ingest, Target};
+use alerts::{
+    rules::{Schedule, Up},
+    scrape::{Ingest, Target},
+};
 use chaos::recording::{EPOCH_UNIX_S, Event, Nanos, Recording};
 
 /// The job label of every target.
@@ -14,13 +17,16 @@ const JOB: &str = "inventory-service";
 /// One millisecond of virtual time.
 const MILLISECOND: Nanos = 1_000_000;
 
+/// Prometheus' evaluation interval, which is also its scrape interval.
+const INTERVAL_MS: i64 = 15_000;
+
 /// What Prometheus had: its samples, and when it evaluated rules.
 #[derive(Debug)]
 pub struct Observed {
     /// Every sample.
     pub ingest: Ingest,
-    /// `[from, to)` in milliseconds since the Unix epoch, ascending and disjoint: when rules were evaluated.
-    pub evaluator_up_ms: Vec<(i64, i64)>,
+    /// When rules were evaluated; times in milliseconds since the Unix epoch.
+    pub schedule: Schedule,
     /// Scrapes read.
     pub scrapes: u64,
 }
@@ -56,7 +62,13 @@ pub fn observe(recording: &Recording, duration: Nanos) -> Result<Observed, Strin
             _ => {}
         }
     }
-    Ok(Observed { ingest, evaluator_up_ms: up_intervals(&evaluator, duration), scrapes })
+    let schedule = Schedule {
+        start_ms: unix_ms(0),
+        end_ms: unix_ms(duration),
+        default_interval_ms: INTERVAL_MS,
+        up: up_intervals(&evaluator, duration),
+    };
+    Ok(Observed { ingest, schedule, scrapes })
 }
 
 /// Wall time of an instant, as Prometheus stamps it: expressions compare it with timestamps that services expose.
@@ -77,23 +89,24 @@ fn join(lines: &[Box<str>], text: &mut String) {
     }
 }
 
-/// When something was up, from its changes; a change to the state that it has changes nothing.
-fn up_intervals(changes: &[(Nanos, bool)], duration: Nanos) -> Vec<(i64, i64)> {
-    let mut intervals = Vec::new();
+/// When the evaluator was up, from its changes; a change to the state that it has changes nothing. It stops only with its
+/// host, so each return is a restart, from which Prometheus restores its alerts.
+fn up_intervals(changes: &[(Nanos, bool)], duration: Nanos) -> Vec<Up> {
+    let mut intervals: Vec<Up> = Vec::new();
     let mut since = None;
-    for &(at, up) in changes {
+    // The last instant of the run is evaluated too.
+    let end = unix_ms(duration) + 1;
+    let changes = changes.iter().map(|&(at, up)| (unix_ms(at), up));
+    for (at, up) in changes.chain([(end, false)]) {
         match (since, up) {
             (None, true) => since = Some(at),
-            (Some(from), false) => {
-                intervals.push((unix_ms(from), unix_ms(at)));
+            (Some(from_ms), false) => {
+                let restarted = !intervals.is_empty();
+                intervals.push(Up { from_ms, to_ms: at, restarted });
                 since = None;
             }
             _ => {}
         }
-    }
-    if let Some(from) = since {
-        // The last instant of the run is evaluated too.
-        intervals.push((unix_ms(from), unix_ms(duration) + 1));
     }
     intervals
 }
@@ -109,15 +122,14 @@ mod tests {
         let ms = MILLISECOND;
         for (changes, expected) in [
             (&[][..], &[][..]),
-            (&[(0, true)], &[(0, 101)]),
-            (&[(0, true), (20 * ms, false), (50 * ms, true)], &[(0, 20), (50, 101)]),
-            (&[(0, true), (10 * ms, true), (20 * ms, false), (30 * ms, false)], &[(0, 20)]),
+            (&[(0, true)], &[(0, 101, false)]),
+            (&[(0, true), (20 * ms, false), (50 * ms, true)], &[(0, 20, false), (50, 101, true)]),
+            (&[(0, true), (10 * ms, true), (20 * ms, false), (30 * ms, false)], &[(0, 20, false)]),
         ] {
-            let since_start: Vec<(i64, i64)> = up_intervals(changes, 100 * ms)
-                .iter()
-                .map(|(from, to)| (from - EPOCH_UNIX_S * 1_000, to - EPOCH_UNIX_S * 1_000))
-                .collect();
-            assert_eq!(since_start, expected, "{changes:?}");
+            let start = EPOCH_UNIX_S * 1_000;
+            let seen = up_intervals(changes, 100 * ms);
+            let seen: Vec<_> = seen.iter().map(|up| (up.from_ms - start, up.to_ms - start, up.restarted)).collect();
+            assert_eq!(seen, expected, "{changes:?}");
         }
     }
 
