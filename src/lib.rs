@@ -5,6 +5,7 @@
 //! `bundle`, `report`) and how it ends (`exit`). Only this crate touches disk and terminal.
 
 pub mod artefacts;
+pub mod baseline;
 pub mod books;
 pub mod bundle;
 pub mod exit;

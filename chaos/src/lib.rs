@@ -2,3 +2,5 @@
 
 pub mod recording;
 pub mod scenario;
+
+pub mod simnet;

@@ -1,0 +1,8 @@
+//! The simulated network against the real one, and what only the simulated one can do.
+
+mod arms;
+mod conformance;
+mod determinism;
+mod faults;
+mod http;
+mod runtime;
