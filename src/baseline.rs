@@ -19,7 +19,7 @@ use chaos::simnet::{
 use crate::books::thread_cpu;
 
 /// Requests of one measurement.
-const REQUESTS: u32 = 5_000;
+const REQUESTS: u32 = 20_000;
 
 /// What the pair took.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +28,13 @@ pub struct Baseline {
     pub requests: u32,
     /// CPU time of all of them, both ends and the network.
     pub cpu: Duration,
+}
+
+impl Baseline {
+    /// CPU time of one request.
+    pub fn micros_per_request(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / f64::from(self.requests.max(1))
+    }
 }
 
 /// Sends requests one after the other from one host to another.
@@ -77,6 +84,6 @@ mod tests {
         let baseline = measure().expect("measured");
         assert_eq!(baseline.requests, REQUESTS);
         assert!(baseline.cpu > Duration::ZERO);
-        println!("{:.1} µs per request", baseline.cpu.as_secs_f64() * 1e6 / f64::from(REQUESTS));
+        println!("{:.1} µs per request", baseline.micros_per_request());
     }
 }

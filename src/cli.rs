@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     artefacts::Store,
-    books,
+    baseline, books,
     exit::{self, Error},
     inputs::{Inputs, Sources},
     jobs::{self, Options},
@@ -94,7 +94,7 @@ struct OutputArgs {
     color: Color,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     #[default]
     Text,
@@ -157,7 +157,11 @@ fn run(args: Run) -> Result<u8, Error> {
     };
     let jobs = jobs::plan(&inputs, &args.scenarios, &seeds)?;
     let options = args.output.options(&sources)?;
-    let (report, broken) = jobs::run(&inputs, &jobs, &options)?;
+    let (mut report, broken) = jobs::run(&inputs, &jobs, &options)?;
+    if args.output.format == Format::Text {
+        let measured = baseline::measure().map_err(|error| Error::Internal(error.to_string()))?;
+        report.baseline = Some(measured);
+    }
     args.output.finish(&report, &options)?;
     Ok(if broken { exit::INTERNAL } else { report.verdict.code() })
 }

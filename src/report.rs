@@ -10,6 +10,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
+use crate::baseline::Baseline;
+
 /// What a run, or all of them, came to. In rising order of weight: the heaviest of several stands for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -118,13 +120,16 @@ pub struct Report {
     pub verdict: Verdict,
     /// In the order in which they were asked for.
     pub runs: Vec<Run>,
+    /// What a bare HTTP pair costs, to set CPU times against; measured where people read the report.
+    #[serde(skip)]
+    pub baseline: Option<Baseline>,
 }
 
 impl Report {
     /// Merges the runs' verdicts: fail, else unknown, else pass. No runs prove nothing: unknown.
     pub fn new(runs: Vec<Run>) -> Report {
         let verdict = runs.iter().map(|run| run.verdict).max().unwrap_or(Verdict::Unknown);
-        Report { verdict, runs }
+        Report { verdict, runs, baseline: None }
     }
 }
 

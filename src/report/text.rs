@@ -192,6 +192,18 @@ fn cpu(out: &mut String, report: &Report) {
     let total: f64 = report.runs.iter().map(|run| run.cpu_seconds).sum();
     let simulated: f64 = report.runs.iter().map(|run| run.sim_seconds).sum();
     let _ = writeln!(out, "\nCPU {total:.2} s for {}: {}", hours(simulated), parts.join(", "));
+    if let Some(most) = report.runs.iter().max_by(|a, b| a.cpu_seconds.total_cmp(&b.cpu_seconds)) {
+        let speed = most.sim_seconds / most.cpu_seconds.max(f64::MIN_POSITIVE);
+        let _ = writeln!(
+            out,
+            "CPU {:.2} s the longest run, {} seed {}: {speed:.0} times real time",
+            most.cpu_seconds, most.scenario, most.seed
+        );
+    }
+    if let Some(baseline) = &report.baseline {
+        let cost = baseline.micros_per_request();
+        let _ = writeln!(out, "CPU {cost:.1} µs a request of a bare HTTP pair over the simulated network, for comparison");
+    }
 }
 
 /// Virtual time as people say it.
@@ -221,9 +233,11 @@ mod tests {
         super::{Finding, tests::run},
         *,
     };
+    use crate::baseline::Baseline;
 
     fn check(runs: Vec<Run>, expected: Expect) {
-        let report = Report::new(runs);
+        let mut report = Report::new(runs);
+        report.baseline = Some(Baseline { requests: 1_000, cpu: Duration::from_micros(8_700) });
         let plain = render(&report, Style { color: false });
         expected.assert_eq(&plain);
         let colored = render(&report, Style { color: true });
@@ -249,6 +263,8 @@ mod tests {
             seconds from symptom to firing / budget; @ second of the run at which it fired; may: allowed; FALSE: false alarm; · silent, as it should be
 
             CPU 2.50 s for 4.0 simulated hours: network 2.00, rules 0.50
+            CPU 1.25 s the longest run, outbox-publisher-down seed 1: 5760 times real time
+            CPU 8.7 µs a request of a bare HTTP pair over the simulated network, for comparison
 
             pass: 2 passed, 0 failed, 0 unknown
         "#]]);
@@ -270,11 +286,11 @@ mod tests {
             }];
         }
         check(vec![missed, late, wrong, run("d", 1)], expect![[r#"
-            scenario  verdict  INV-003   INV-004       PLT-004
-            a         fail     ·         MISSED        ·
-            b         fail     ·         LATE 400/345  ·
-            c         fail     may 4000  315/345       FALSE @77
-            d         pass     ·         315/345       ·
+            scenario  verdict  INV-003    INV-004       PLT-004
+            a         fail     ·          MISSED        ·
+            b         fail     ·          LATE 400/345  ·
+            c         fail     may @4000  315/345       FALSE @77
+            d         pass     ·          315/345       ·
 
             seconds from symptom to firing / budget; @ second of the run at which it fired; may: allowed; FALSE: false alarm; · silent, as it should be
 
@@ -294,6 +310,8 @@ mod tests {
               replay: firedrill run c --seed 3
 
             CPU 5.00 s for 8.0 simulated hours: network 4.00, rules 1.00
+            CPU 1.25 s the longest run, d seed 1: 5760 times real time
+            CPU 8.7 µs a request of a bare HTTP pair over the simulated network, for comparison
 
             fail: 1 passed, 3 failed, 0 unknown
         "#]]);
@@ -321,6 +339,8 @@ mod tests {
               replay: firedrill run last-room-race --seed 3
 
             CPU 5.00 s for 8.0 simulated hours: network 4.00, rules 1.00
+            CPU 1.25 s the longest run, last-room-race seed 4: 5760 times real time
+            CPU 8.7 µs a request of a bare HTTP pair over the simulated network, for comparison
 
             unknown: 3 passed, 0 failed, 1 unknown
         "#]]);
