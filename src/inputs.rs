@@ -3,12 +3,18 @@
 //! Invariant: everything is read and checked before anything is run; what is wrong is refused whole, with file, line and
 //! reason, and all of it at once where more than one thing is wrong.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use alerts::rules::RuleSet;
-use chaos::scenario::Scenario;
+use chaos::{scenario::Scenario, simulate};
 use include_dir::{Dir, include_dir};
-use ledger::schema::{self, Schema};
+use ledger::{
+    SqlBook,
+    schema::{self, Schema},
+};
 use sha2::{Digest, Sha256};
 
 use crate::{exit::Error, tree::Tree};
@@ -57,7 +63,7 @@ pub struct Inputs {
     /// Hash of the rule files.
     pub rules_sha256: String,
     /// The ledger's SQL.
-    pub schema: Schema,
+    pub schema: Arc<Schema>,
     /// Its hash.
     pub ledger_sha256: String,
 }
@@ -76,16 +82,13 @@ impl Inputs {
             Some(folder) => Tree::read(folder, &["yml", "yaml"])?,
             None => Tree::embedded(&RULES, &["yml", "yaml"]),
         };
-        let schema = match &sources.ledger {
-            Some(folder) => schema::from_dir(folder).map_err(|error| Error::Input(error.to_string()))?,
-            None => schema::embedded(),
-        };
+        let schema = ledger(sources.ledger.as_deref())?;
         Ok(Inputs {
             scenarios: scenarios(&scenario_files)?,
             rules_sha256: rule_files.sha256(),
             rules: rules(&rule_files)?,
             ledger_sha256: schema_sha256(&schema),
-            schema,
+            schema: Arc::new(schema),
         })
     }
 
@@ -145,6 +148,25 @@ fn scenarios(files: &Tree) -> Result<Vec<Known>, Error> {
 fn rules(files: &Tree) -> Result<RuleSet, Error> {
     let named: Vec<(String, &str)> = files.files.iter().map(|(path, text)| (files.name(path), text.as_str())).collect();
     RuleSet::from_sources(named.iter().map(|(name, text)| (name.as_str(), *text))).map_err(|errors| lines(&errors))
+}
+
+/// The ledger's SQL, which the simulated database must be able to execute.
+fn ledger(folder: Option<&Path>) -> Result<Schema, Error> {
+    let (schema, origin) = match folder {
+        Some(folder) => {
+            let schema = schema::from_dir(folder).map_err(|error| Error::Input(error.to_string()))?;
+            (schema, folder.display().to_string())
+        }
+        None => (schema::embedded(), "built-in".to_owned()),
+    };
+    SqlBook::new(&schema.statements).map_err(|error| Error::Input(format!("{origin}/{error}")))?;
+    match simulate::compile(&schema) {
+        Ok(_) => Ok(schema),
+        Err(errors) => {
+            let placed: Vec<String> = errors.iter().map(|error| format!("{origin}/{error}")).collect();
+            Err(lines(&placed))
+        }
+    }
 }
 
 fn lines(errors: &[impl ToString]) -> Error {

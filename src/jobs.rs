@@ -1,7 +1,7 @@
 //! Which runs a command asks for, and doing them: in parallel, with progress, artefacts as each ends, and a report in order.
 //!
-//! Invariant: a run that panics is reported as unknown with its seed and its replay command, and the command then ends as an
-//! internal error: never as a pass.
+//! Invariant: a run that breaks off (a panic, a fault of the simulation) is reported as unknown with its seed and its replay
+//! command beside the others, and the command then ends as an internal error: never as a pass.
 
 use std::{collections::BTreeMap, num::NonZero, thread};
 
@@ -70,10 +70,10 @@ pub fn of_bundle(header: &Header) -> Result<Job, Error> {
     })
 }
 
-/// Does all jobs; the flag says whether any of them panicked.
+/// Does all jobs; the flag says whether any of them broke off.
 ///
 /// # Errors
-/// An input that a run refuses, or a disk that does not take the artefacts.
+/// An input that a run refuses.
 pub fn run(inputs: &Inputs, jobs: &[Job], options: &Options) -> Result<(Report, bool), Error> {
     let progress = Progress::new(jobs.len(), options.quiet, options.style);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -82,23 +82,27 @@ pub fn run(inputs: &Inputs, jobs: &[Job], options: &Options) -> Result<(Report, 
         keep(inputs, job, options, &run, &recording)?;
         Ok(run)
     };
-    let results = runner::run_all(jobs, threads, work, |job, result| match result {
-        Ok(Ok(run)) => progress.finished(run),
-        Ok(Err(_)) => {}
-        Err(panic) => progress.finished(&broken(job, panic, options)),
+    let results = runner::run_all(jobs, threads, work, |job, result| match ended(job, result.clone(), options) {
+        Ok((run, _)) => progress.finished(&run),
+        Err(_) => {}
     });
-    let mut panicked = false;
+    let mut broke_off = false;
     let mut runs = Vec::with_capacity(results.len());
     for (job, result) in jobs.iter().zip(results) {
-        runs.push(match result {
-            Ok(run) => run?,
-            Err(panic) => {
-                panicked = true;
-                broken(job, &panic, options)
-            }
-        });
+        let (run, broken) = ended(job, result, options)?;
+        broke_off |= broken;
+        runs.push(run);
     }
-    Ok((Report::new(runs), panicked))
+    Ok((Report::new(runs), broke_off))
+}
+
+/// The report of a run, however it ended, and whether it broke off.
+fn ended(job: &Job, result: Result<Result<Run, Error>, String>, options: &Options) -> Result<(Run, bool), Error> {
+    match result {
+        Ok(Ok(run)) => Ok((run, false)),
+        Ok(Err(Error::Internal(reason))) | Err(reason) => Ok((broken(job, &reason, options), true)),
+        Ok(Err(refused)) => Err(refused),
+    }
 }
 
 /// Does one job; gives its report and its recording.
@@ -142,7 +146,7 @@ fn replay_command(job: &Job, options: &Options) -> String {
     }
 }
 
-/// What is reported of a run that panicked. It left no bundle, so it can only be run again.
+/// What is reported of a run that broke off. It left no bundle, so it can only be run again.
 fn broken(job: &Job, panic: &str, options: &Options) -> Run {
     Run {
         scenario: job.scenario.name.to_string(),

@@ -95,10 +95,22 @@ mod tests {
         let recorded = recording(&[(1, true), (2_500_000_000, false), (9_000_000_000, true)]);
         let check = |frames: &[(u64, bool)]| first_difference(&recorded, &recording(frames));
         assert_eq!(check(&[(1, true), (2_500_000_000, false), (9_000_000_000, true)]), None);
-        expect![[r#""#]].assert_eq(&check(&[(1, true), (2_500_000_000, true), (7, true)]).expect("differs"));
-        expect![[r#""#]].assert_eq(&check(&[(1, true), (2_500_000_000, false)]).expect("differs"));
-        expect![[r#""#]].assert_eq(&check(&[(1, true), (2_400_000_000, false), (9_000_000_000, true)]).expect("differs"));
+        expect![[r#"
+            frame 1, 2.500000000 s
+              recorded: Evaluator(false)
+              replayed: Evaluator(true)"#]].assert_eq(&check(&[(1, true), (2_500_000_000, true), (7, true)]).expect("differs"));
+        expect![[r#"
+            frame 2, 9.000000000 s
+              recorded: Evaluator(true)
+              replayed: (ended)"#]].assert_eq(&check(&[(1, true), (2_500_000_000, false)]).expect("differs"));
+        expect![[r#"
+            frame 1, 2.400000000 s
+              recorded: Evaluator(false)
+              replayed: Evaluator(false)"#]].assert_eq(&check(&[(1, true), (2_400_000_000, false), (9_000_000_000, true)]).expect("differs"));
         let longer = [(1, true), (2_500_000_000, false), (9_000_000_000, true), (9_000_000_001, false)];
-        expect![[r#""#]].assert_eq(&check(&longer).expect("differs"));
+        expect![[r#"
+            frame 3, 9.000000001 s
+              recorded: (ended)
+              replayed: Evaluator(false)"#]].assert_eq(&check(&longer).expect("differs"));
     }
 }

@@ -62,20 +62,60 @@ fn still(text: &str) -> String {
 
 #[test]
 fn a_name_that_there_is_not_is_refused_with_those_that_resemble_it() {
-    refused(&["run", "last-room-rcae"], expect![[r#""#]]);
-    refused(&["run", "xyzzy"], expect![[r#""#]]);
+    refused(&["run", "last-room-rcae"], expect![[r#"
+        firedrill: there is no scenario `last-room-rcae`; did you mean last-room-race?
+    "#]]);
+    refused(&["run", "xyzzy"], expect![[r#"
+        firedrill: there is no scenario `xyzzy`; there are: allocation-latency-audit-insert, cache-down, healthy-day, last-room-race, lock-contention, outbox-publisher-down, overbooking-constraint-relaxed, primary-failover-crash, sweeper-scheduler-outage, sweeper-vs-confirm, telemetry-scrape-loss
+    "#]]);
 }
 
 #[test]
 fn wrong_arguments_are_refused() {
-    refused(&["run", "--sede", "1"], expect![[r#""#]]);
-    refused(&["run", "--seed", "1", "--seeds", "2"], expect![[r#""#]]);
-    refused(&["run", "--seeds", "0"], expect![[r#""#]]);
-    refused(&["run", "--format", "xml"], expect![[r#""#]]);
-    refused(&["run", "--rules", "missing"], expect![[r#""#]]);
-    refused(&["run", "--ledger", "missing"], expect![[r#""#]]);
-    refused(&["replay"], expect![[r#""#]]);
-    refused(&["replay", "missing"], expect![[r#""#]]);
+    refused(&["run", "--sede", "1"], expect![[r#"
+        error: unexpected argument '--sede' found
+
+          tip: a similar argument exists: '--seed'
+
+        Usage: firedrill run --seed <N> [SCENARIO]...
+
+        For more information, try '--help'.
+    "#]]);
+    refused(&["run", "--seed", "1", "--seeds", "2"], expect![[r#"
+        error: the argument '--seed <N>' cannot be used with '--seeds <N>'
+
+        Usage: firedrill run --seed <N> [SCENARIO]...
+
+        For more information, try '--help'.
+    "#]]);
+    refused(&["run", "--seeds", "0"], expect![[r#"
+        error: invalid value '0' for '--seeds <N>': 0 is not in 1..=1000000
+
+        For more information, try '--help'.
+    "#]]);
+    refused(&["run", "--format", "xml"], expect![[r#"
+        error: invalid value 'xml' for '--format <FORMAT>'
+          [possible values: text, json]
+
+        For more information, try '--help'.
+    "#]]);
+    refused(&["run", "--rules", "missing"], expect![[r#"
+        firedrill: missing: No such file or directory (os error 2)
+    "#]]);
+    refused(&["run", "--ledger", "missing"], expect![[r#"
+        firedrill: missing/bootstrap.sql: No such file or directory (os error 2)
+    "#]]);
+    refused(&["replay"], expect![[r#"
+        error: the following required arguments were not provided:
+          <BUNDLE>
+
+        Usage: firedrill replay <BUNDLE>
+
+        For more information, try '--help'.
+    "#]]);
+    refused(&["replay", "missing"], expect![[r#"
+        firedrill: missing: No such file or directory (os error 2)
+    "#]]);
 }
 
 #[test]
@@ -91,13 +131,21 @@ fn help_and_version_are_no_failure() {
 fn a_scenario_with_errors_is_refused_with_all_of_them_by_line() {
     let text = fs::read_to_string(root().join("scenarios/cache-down.toml")).expect("there");
     let text = text.replace("hold = ", "hodl = ").replace("\"crash\"", "\"crush\"").replace("RESV-INV-003", "RESV-INV-999");
-    refused_with("--scenarios", &changed("scenarios", "cache-down.toml", Some(&text)), expect![[r#""#]]);
+    refused_with("--scenarios", &changed("scenarios", "cache-down.toml", Some(&text)), expect![[r#"
+        firedrill: DIR/cache-down.toml:4:1: unknown key `hodl` in the scenario; known: name, hypothesis, duration, hold, heal, liveness, workload, faults, must, may, breaks, reach
+        DIR/cache-down.toml:6:19: unknown alert `RESV-INV-999`; known: RESV-INV-001, RESV-INV-002, RESV-INV-003, RESV-INV-004, RESV-INV-005, RESV-INV-006, RESV-INV-007, RESV-INV-008, RESV-INV-009, RESV-INV-010, RESV-INV-011, RESV-INV-012, RESV-INV-013, RESV-INV-014, RESV-PLT-001, RESV-PLT-002, RESV-PLT-003, RESV-PLT-004, RESV-PLT-005, RESV-PLT-006, RESV-PLT-007, ORD-001, ORD-002, ORD-003, ORD-004, ORD-005
+        DIR/cache-down.toml:16:8: unknown fault `crush`; known: crash, kill, stop, stall, partition, partition-one-way, loss, latency, broker-refuses, scheduler-stopped, sql, hold-lock, slow-statement, slow-insert, release, clock-offset, clock-drift, boot, deploy, cancel-surplus
+    "#]]);
 }
 
 #[test]
 fn a_rule_file_that_does_not_parse_is_refused_with_its_line() {
     let text = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: rate(x[5m]\n";
-    refused_with("--rules", &changed("alerts/rules", "bad.yml", Some(text)), expect![[r#""#]]);
+    refused_with("--rules", &changed("alerts/rules", "bad.yml", Some(text)), expect![[r#"
+        firedrill: DIR/bad.yml:5:11: expression of A: unclosed left parenthesis
+          |     expr: rate(x[5m]
+          |           ^
+    "#]]);
 }
 
 #[test]
@@ -113,7 +161,19 @@ fn sql_outside_the_subset_is_refused_with_its_line() {
 fn a_passing_run_prints_the_matrix_and_ends_with_0() {
     let Outcome { code, stdout, stderr } = call(&["run", "last-room-race", "outbox-publisher-down", "--quiet"]);
     assert_eq!((code, &*stderr), (0, ""), "{stdout}");
-    expect![[r#""#]].assert_eq(&still(&stdout));
+    expect![[r#"
+        scenario               verdict
+        last-room-race         pass
+        outbox-publisher-down  pass
+
+        seconds from symptom to firing / budget; @ second of the run at which it fired; may: allowed; FALSE: false alarm; · silent, as it should be
+
+        CPU …
+        CPU …
+        CPU …
+
+        pass: 2 passed, 0 failed, 0 unknown
+    "#]].assert_eq(&still(&stdout));
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn the_example_has_the_published_shape_and_each_deviation_is_seen() {
         let mut changed = example();
         *changed.pointer_mut(pointer).expect("is there") = value;
         let found = violations(&schema, &changed);
-        assert!(found.len() == 1 && found[0].contains(reason), "{pointer}: {found:?}");
+        assert!(found.iter().any(|found| found.contains(reason)), "{pointer}: {found:?}");
     }
 }
 
