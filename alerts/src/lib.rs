@@ -2,6 +2,9 @@
 pub mod exposition;
 pub mod labels;
 pub mod number;
-pub mod series;
-pub mod scrape;
 pub mod promql;
+pub mod rules;
+pub mod scrape;
+pub mod series;
+pub mod template;
+pub mod timeline;

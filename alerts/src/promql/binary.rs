@@ -148,105 +148,87 @@ fn matched(
     // The "one" side stands on the right from here on; only values are computed in the order written.
     let swapped = found.matching.card == Card::OneToMany;
     let (many, one) = if swapped { (right, left) } else { (left, right) };
-    let ones = by_signature(&found.matching, one);
     let manys = by_signature(&found.matching, many);
+    // Where one side has nothing at all, nothing is compared and nothing can be ambiguous.
+    let mut live = vec![false; instants.len()];
+    many.iter().flat_map(Column::present).for_each(|(at, _)| live[at] = true);
     let mut out = Vec::new();
-    for (signature, members) in &manys {
-        let Some(partners) = ones.get(signature) else { continue };
-        let mut results: IndexMap<(Labels, bool), Vec<f64>> = IndexMap::new();
-        let labels = Pairing { context, found, many, one };
-        for at in 0..instants.len() {
-            labels.at(at, members, partners, signature, swapped, &mut results, instants.len())?;
+    for (signature, partners) in by_signature(&found.matching, one) {
+        let members = manys.get(&signature).map_or(&[][..], Vec::as_slice);
+        let mut pairing = Pairing {
+            context,
+            found,
+            many,
+            one,
+            swapped,
+            signature: &signature,
+            results: IndexMap::new(),
+            places: IndexMap::new(),
+        };
+        for at in (0..instants.len()).filter(|at| live[*at]) {
+            if let Some(partner) = pairing.partner(&partners, at)? {
+                pairing.meet(members, partner, at, instants.len())?;
+            }
         }
-        let columns = results.into_iter().map(|((labels, drop_name), values)| Column { labels, drop_name, values });
-        out.extend(columns);
+        let results = pairing.results.into_iter();
+        out.extend(results.map(|((labels, drop_name), values)| Column { labels, drop_name, values }));
     }
-    check_sides(&found.matching, many, one, &manys, &ones, instants, swapped)?;
     Ok(out)
 }
 
-/// A match group must have one series on its "one" side even when the other side has none.
-fn check_sides(
-    matching: &Matching,
-    _many: &[Column],
-    one: &[Column],
-    manys: &IndexMap<Labels, Vec<usize>>,
-    ones: &IndexMap<Labels, Vec<usize>>,
-    instants: &[i64],
-    swapped: bool,
-) -> Result<(), EvalFailure> {
-    for (signature, partners) in ones.iter().filter(|(signature, all)| all.len() > 1 && !manys.contains_key(*signature)) {
-        for at in 0..instants.len() {
-            if partners.iter().filter(|partner| !is_stale(one[**partner].values[at])).count() > 1 {
-                return Err(duplicate(matching, signature, swapped));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn duplicate(_matching: &Matching, signature: &Labels, swapped: bool) -> EvalFailure {
-    let side = if swapped { "left" } else { "right" };
-    EvalFailure::new(format!(
-        "found duplicate series for the match group {signature} on the {side} hand-side of the operation; \
-         many-to-many matching not allowed: matching labels must be unique on one side"
-    ))
-}
-
+/// One match group: the series of both sides that share a signature.
 struct Pairing<'a, 'b> {
     context: &'a Context<'b>,
     found: &'a Binary,
     many: &'a [Column],
     one: &'a [Column],
+    swapped: bool,
+    signature: &'a Labels,
+    results: IndexMap<(Labels, bool), Vec<f64>>,
+    /// Which result a pair of series contributes to.
+    places: IndexMap<(usize, usize), usize>,
 }
 
 impl Pairing<'_, '_> {
-    #[expect(clippy::too_many_arguments, reason = "the inner step of one loop, split off for its length")]
-    fn at(
-        &self,
-        at: usize,
-        members: &[usize],
-        partners: &[usize],
-        signature: &Labels,
-        swapped: bool,
-        results: &mut IndexMap<(Labels, bool), Vec<f64>>,
-        instants: usize,
-    ) -> Result<(), EvalFailure> {
+    /// The only present series of the "one" side.
+    fn partner(&self, partners: &[usize], at: usize) -> Result<Option<usize>, EvalFailure> {
         let mut present = partners.iter().filter(|partner| !is_stale(self.one[**partner].values[at]));
-        let Some(partner) = present.next() else { return Ok(()) };
+        let first = present.next().copied();
         if present.next().is_some() {
-            return Err(duplicate(&self.found.matching, signature, swapped));
+            let side = if self.swapped { "left" } else { "right" };
+            return Err(EvalFailure::new(format!(
+                "found duplicate series for the match group {} on the {side} hand-side of the operation; \
+                 many-to-many matching not allowed: matching labels must be unique on one side",
+                self.signature
+            )));
         }
-        let other = self.one[*partner].values[at];
+        Ok(first)
+    }
+
+    fn meet(&mut self, members: &[usize], partner: usize, at: usize, instants: usize) -> Result<(), EvalFailure> {
+        let filters = self.found.op.is_comparison() && !self.found.bool;
+        let one_to_one = self.found.matching.card == Card::OneToOne;
+        let other = self.one[partner].values[at];
         let mut met = false;
         for member in members {
             let value = self.many[*member].values[at];
             if is_stale(value) {
                 continue;
             }
-            let (left, right) = if swapped { (other, value) } else { (value, other) };
-            let filters = self.found.op.is_comparison() && !self.found.bool;
+            let (left, right) = if self.swapped { (other, value) } else { (value, other) };
             let result = match filters {
                 true if holds(self.found.op, left, right) => left,
-                true => STALE,
+                // Ambiguity counts for what is kept only.
+                true => continue,
                 false => arithmetic(self.found.op, left, right),
             };
-            if self.found.matching.card == Card::OneToOne {
-                // Ambiguity counts for what is kept; what a comparison filtered away is not there.
-                if filters && is_stale(result) {
-                    continue;
-                }
-                if std::mem::replace(&mut met, true) {
-                    return Err(EvalFailure::new(format!(
-                        "multiple matches for labels {signature}: many-to-one matching must be explicit \
-                         (group_left/group_right)"
-                    )));
-                }
-            } else if filters && is_stale(result) {
-                continue;
+            if one_to_one && std::mem::replace(&mut met, true) {
+                return Err(EvalFailure::new(format!(
+                    "multiple matches for labels {}: many-to-one matching must be explicit (group_left/group_right)",
+                    self.signature
+                )));
             }
-            let key = self.result_labels(*member, *partner);
-            let values = results.entry(key).or_insert_with(|| vec![STALE; instants]);
+            let values = self.place(*member, partner, instants);
             if !is_stale(values[at]) {
                 return Err(EvalFailure::new(
                     "multiple matches for labels: grouping labels must ensure unique matches",
@@ -255,6 +237,20 @@ impl Pairing<'_, '_> {
             values[at] = result;
         }
         Ok(())
+    }
+
+    fn place(&mut self, member: usize, partner: usize, instants: usize) -> &mut Vec<f64> {
+        let at = match self.places.get(&(member, partner)) {
+            Some(at) => *at,
+            None => {
+                let entry = self.results.entry(self.result_labels(member, partner));
+                let at = entry.index();
+                entry.or_insert_with(|| vec![STALE; instants]);
+                self.places.insert((member, partner), at);
+                at
+            }
+        };
+        &mut self.results[at]
     }
 
     fn result_labels(&self, member: usize, partner: usize) -> (Labels, bool) {

@@ -23,4 +23,5 @@ mod window;
 
 pub use eval::{Answer, Column, EvalFailure, Options, Query};
 pub use plan::{QueryError, ResultType};
+pub(crate) use calendar::civil;
 pub use select::Source;

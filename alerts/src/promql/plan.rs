@@ -255,24 +255,43 @@ impl Node {
         }
     }
 
+    /// Visits the offset and `@` of every selector and subquery.
+    fn whens(&self, visit: &mut dyn FnMut(&When)) {
+        match self {
+            Node::Number(_) | Node::Text(_) => {}
+            Node::Instant(selector) => visit(&selector.when),
+            Node::Range(window) => match &window.source {
+                WindowSource::Selector(selector) => visit(&selector.when),
+                WindowSource::Subquery { expr, when, .. } => {
+                    visit(when);
+                    expr.whens(visit);
+                }
+            },
+            Node::Call(call) => call.args.iter().for_each(|arg| arg.whens(visit)),
+            Node::Aggregate(aggregate) => {
+                aggregate.expr.whens(visit);
+                aggregate.param.iter().for_each(|param| param.whens(visit));
+            }
+            Node::Binary(binary) => {
+                binary.left.whens(visit);
+                binary.right.whens(visit);
+            }
+            Node::Negate(inner) => inner.whens(visit),
+        }
+    }
+
     /// True when some `@ start()` or `@ end()` makes the answer depend on the query's bounds.
     pub fn depends_on_bounds(&self) -> bool {
-        let bound = |when: &When| matches!(when.at, Some(At::Start | At::End));
-        match self {
-            Node::Number(_) | Node::Text(_) => false,
-            Node::Instant(selector) => bound(&selector.when),
-            Node::Range(window) => match &window.source {
-                WindowSource::Selector(selector) => bound(&selector.when),
-                WindowSource::Subquery { expr, when, .. } => bound(when) || expr.depends_on_bounds(),
-            },
-            Node::Call(call) => call.args.iter().any(Node::depends_on_bounds),
-            Node::Aggregate(aggregate) => {
-                aggregate.expr.depends_on_bounds()
-                    || aggregate.param.as_ref().is_some_and(|param| param.depends_on_bounds())
-            }
-            Node::Binary(binary) => binary.left.depends_on_bounds() || binary.right.depends_on_bounds(),
-            Node::Negate(inner) => inner.depends_on_bounds(),
-        }
+        let mut found = false;
+        self.whens(&mut |when| found |= matches!(when.at, Some(At::Start | At::End)));
+        found
+    }
+
+    /// True when some selector may look past the instant of the evaluation.
+    pub fn looks_ahead(&self) -> bool {
+        let mut found = false;
+        self.whens(&mut |when| found |= when.at.is_some() || when.offset_ms < 0);
+        found
     }
 }
 

@@ -59,7 +59,7 @@ impl RangeFunction {
 
     /// The answer for a window that holds at least one sample. `param` is the function's scalar, `now_ms` the instant of
     /// the evaluation (not of the window's end).
-    pub fn answer(self, view: &View<'_>, param: f64, now_ms: i64) -> Option<f64> {
+    pub(super) fn answer(self, view: &View<'_>, param: f64, now_ms: i64) -> Option<f64> {
         use RangeFunction::*;
         let values = view.values;
         Some(match self {

@@ -1,0 +1,249 @@
+//! The life of one rule's alerts: pending, firing, kept, resolved.
+//!
+//! Invariant: for each instant the states equal those of Prometheus' alerting rule. An alert fires in the evaluation in which
+//! `for` has passed since it became active; one miss ends a pending alert; a firing one honours `keep_firing_for`.
+
+use indexmap::IndexMap;
+
+use crate::labels::Labels;
+use crate::timeline::{AlertState, Transition};
+
+/// A resolved alert is kept this long, so that its return is a return of the same alert.
+const RESOLVED_KEPT_MS: i64 = 15 * 60 * 1000;
+/// After a restart, an alert whose `for` was nearly over waits at least this long.
+const GRACE_MS: i64 = 10 * 60 * 1000;
+/// After a longer outage nothing is restored.
+const OUTAGE_TOLERANCE_MS: i64 = 60 * 60 * 1000;
+
+/// How a rule turns conditions into alerts, milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub for_ms: i64,
+    pub keep_firing_for_ms: i64,
+}
+
+#[derive(Debug, Clone)]
+struct Alert {
+    state: State,
+    active_at_ms: i64,
+    keep_since_ms: Option<i64>,
+    resolved_at_ms: Option<i64>,
+    value: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Pending,
+    Firing,
+    Resolved,
+}
+
+/// The alerts of one rule.
+#[derive(Debug, Default)]
+pub(super) struct Machine {
+    alerts: IndexMap<Labels, Alert>,
+    /// After a restart: what was active before, when that was last evaluated, evaluations since.
+    restore: Option<(IndexMap<Labels, Alert>, i64, u32)>,
+    last_ms: Option<i64>,
+}
+
+/// An alert that is active after an evaluation: labels, firing, and since when its condition holds.
+pub(super) struct Live<'a> {
+    pub labels: &'a Labels,
+    pub firing: bool,
+    pub active_at_ms: i64,
+}
+
+impl Machine {
+    /// The evaluator lost its memory: states begin anew and are restored as Prometheus does from `ALERTS_FOR_STATE`.
+    pub fn restart(&mut self) {
+        let before = std::mem::take(&mut self.alerts);
+        self.restore = self.last_ms.map(|last_ms| (before, last_ms, 0));
+    }
+
+    /// One evaluation: the alerts whose condition holds, each with its value. Reports every change.
+    pub fn tick(
+        &mut self,
+        timing: Timing,
+        t_ms: i64,
+        holding: &[(Labels, f64)],
+        mut report: impl FnMut(&Labels, Transition),
+    ) {
+        if holding.is_empty() && self.alerts.is_empty() && self.restore.is_none() {
+            self.last_ms = Some(t_ms);
+            return;
+        }
+        let mut seen: IndexMap<&Labels, ()> = IndexMap::with_capacity(holding.len());
+        for (labels, value) in holding {
+            seen.insert(labels, ());
+            match self.alerts.get_mut(labels) {
+                Some(alert) if alert.state != State::Resolved => {
+                    alert.value = *value;
+                    alert.keep_since_ms = None;
+                }
+                _ => {
+                    let fresh = Alert {
+                        state: State::Pending,
+                        active_at_ms: t_ms,
+                        keep_since_ms: None,
+                        resolved_at_ms: None,
+                        value: *value,
+                    };
+                    self.alerts.insert(labels.clone(), fresh);
+                    if timing.for_ms > 0 {
+                        report(labels, Transition { t_ms, state: AlertState::Pending, value: *value });
+                    }
+                }
+            }
+        }
+        self.alerts.retain(|labels, alert| {
+            if !seen.contains_key(labels) {
+                return alert.miss(timing, t_ms, labels, &mut report);
+            }
+            if alert.state == State::Pending && t_ms - alert.active_at_ms >= timing.for_ms {
+                alert.state = State::Firing;
+                report(labels, Transition { t_ms, state: AlertState::Firing, value: alert.value });
+            }
+            true
+        });
+        self.restored(timing, t_ms, &mut report);
+        self.last_ms = Some(t_ms);
+    }
+
+    /// After the second evaluation since a restart, pending alerts get back the time they had already waited.
+    fn restored(&mut self, timing: Timing, t_ms: i64, report: &mut impl FnMut(&Labels, Transition)) {
+        let Some((before, down_ms, evaluations)) = &mut self.restore else { return };
+        *evaluations += 1;
+        if *evaluations == 1 {
+            // What was active and is not any more ended while nobody looked.
+            for (labels, alert) in before.iter().filter(|(labels, _)| !self.alerts.contains_key(*labels)) {
+                if let Some(state) = alert.ended() {
+                    report(labels, Transition { t_ms, state, value: alert.value });
+                }
+            }
+            return;
+        }
+        let (before, down_ms) = (std::mem::take(before), *down_ms);
+        self.restore = None;
+        if timing.for_ms < GRACE_MS || t_ms - down_ms > OUTAGE_TOLERANCE_MS {
+            return;
+        }
+        for (labels, alert) in &mut self.alerts {
+            let Some(old) = before.get(labels).filter(|old| old.state != State::Resolved) else { continue };
+            // The series holds whole seconds.
+            let active_ms = old.active_at_ms.div_euclid(1000) * 1000;
+            let remaining = timing.for_ms - (down_ms - active_ms);
+            alert.active_at_ms = if remaining <= 0 {
+                active_ms
+            } else if remaining < GRACE_MS {
+                t_ms + GRACE_MS - timing.for_ms
+            } else {
+                active_ms + (t_ms - down_ms)
+            };
+        }
+    }
+
+    /// Alerts that are pending or firing.
+    pub fn live(&self) -> impl Iterator<Item = Live<'_>> {
+        self.alerts.iter().filter(|(_, alert)| alert.state != State::Resolved).map(|(labels, alert)| Live {
+            labels,
+            firing: alert.state == State::Firing,
+            active_at_ms: alert.active_at_ms,
+        })
+    }
+}
+
+impl Alert {
+    fn ended(&self) -> Option<AlertState> {
+        match self.state {
+            State::Pending => Some(AlertState::Inactive),
+            State::Firing => Some(AlertState::Resolved),
+            State::Resolved => None,
+        }
+    }
+
+    /// The condition does not hold in this evaluation; false when the alert is forgotten.
+    fn miss(
+        &mut self,
+        timing: Timing,
+        t_ms: i64,
+        labels: &Labels,
+        report: &mut impl FnMut(&Labels, Transition),
+    ) -> bool {
+        if self.state == State::Firing && timing.keep_firing_for_ms > 0 {
+            let since = *self.keep_since_ms.get_or_insert(t_ms);
+            if t_ms - since < timing.keep_firing_for_ms {
+                return true;
+            }
+        }
+        if let Some(state) = self.ended() {
+            report(labels, Transition { t_ms, state, value: self.value });
+        }
+        if self.state == State::Pending || self.resolved_at_ms.is_some_and(|at| t_ms - at > RESOLVED_KEPT_MS) {
+            return false;
+        }
+        if self.state != State::Resolved {
+            self.state = State::Resolved;
+            self.resolved_at_ms = Some(t_ms);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `x` holds, `.` does not, at 15 s steps; `!` restarts before the next step. Answers each change with its second.
+    fn life(for_s: i64, keep_s: i64, steps: &str) -> String {
+        let timing = Timing { for_ms: for_s * 1000, keep_firing_for_ms: keep_s * 1000 };
+        let (mut machine, mut out, mut t_ms) = (Machine::default(), Vec::new(), 0);
+        let holding = [(Labels::of(&[("alertname", "A")]), 1.0)];
+        for step in steps.chars().filter(|step| !step.is_whitespace()) {
+            if step == '!' {
+                machine.restart();
+                continue;
+            }
+            let now = if step == 'x' { &holding[..] } else { &[] };
+            machine.tick(timing, t_ms, now, |_, change| {
+                out.push(format!("{}@{}", format!("{:?}", change.state).to_lowercase(), change.t_ms / 1000));
+            });
+            t_ms += 15_000;
+        }
+        out.join(" ")
+    }
+
+    #[test]
+    fn an_alert_lives_as_in_prometheus() {
+        let cases = [
+            (0, 0, "x", "firing@0"),
+            (0, 0, ".x.x", "firing@15 resolved@30 firing@45"),
+            (30, 0, "xx", "pending@0"),
+            (30, 0, "xxx", "pending@0 firing@30"),
+            (30, 0, "xx.xx", "pending@0 inactive@30 pending@45"),
+            (30, 0, "xxx.", "pending@0 firing@30 resolved@45"),
+            (20, 0, "xxx", "pending@0 firing@30"),
+            (0, 30, "x..", "firing@0"),
+            (0, 30, "x...", "firing@0 resolved@45"),
+            (0, 30, "x..x...", "firing@0 resolved@90"),
+            (30, 60, "xx.xxx", "pending@0 inactive@30 pending@45 firing@75"),
+        ];
+        for (for_s, keep_s, steps, want) in cases {
+            assert_eq!(life(for_s, keep_s, steps), want, "for {for_s} keep {keep_s}: {steps}");
+        }
+    }
+
+    #[test]
+    fn a_restart_gives_waiting_time_back_to_long_alerts_only() {
+        // for: 1m is below the grace period: it waits anew.
+        assert_eq!(life(60, 0, "xxx!xxxxx"), "pending@0 pending@45 firing@105");
+        // for: 20m, 15 min of it served: after the restart the grace period of 10 min remains.
+        let steps = format!("{}!{}", "x".repeat(61), "x".repeat(60));
+        assert_eq!(life(1200, 0, &steps), "pending@0 pending@915 firing@1530");
+        // It was firing: it fires again as soon as it is restored.
+        let steps = format!("{}!{}", "x".repeat(81), "xxxx");
+        assert_eq!(life(1200, 0, &steps), "pending@0 firing@1200 pending@1215 firing@1245");
+        // It ended while nobody looked.
+        assert_eq!(life(0, 0, "x!."), "firing@0 resolved@15");
+    }
+}
