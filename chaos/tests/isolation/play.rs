@@ -1,0 +1,344 @@
+//! Plays one interleaving on an arm and writes down what happened, in the same words for both arms.
+//!
+//! The rules, which are those of PostgreSQL's own isolation tester where it has one:
+//! - A step runs until it ends or waits for another session of the spec. Then what it woke is collected until everything under
+//!   way has ended or waits again; a cycle of waits is not an end, the server must break it first.
+//! - A session whose step waits takes no other step but `await`.
+//! - Two waits begin at least 250 ms apart, longer than `deadlock_timeout`: hence who closes a cycle is its victim.
+//! - At the end open transactions are rolled back in the order of the sessions, and the rows that are new are written down.
+//!
+//! Left out: what depends on who runs first after one step woke two sessions. It is not defined by PostgreSQL either.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ledger::ports::{Role, Rows, SessionSettings, Statement, Value};
+use uuid::Uuid;
+
+use crate::{
+    spec::{Action, PATIENT, Permutation, Spec},
+    statements::Statements,
+    world,
+};
+
+/// One call of a session.
+#[derive(Clone, Debug)]
+pub enum Request {
+    Begin(Option<Uuid>),
+    Run(Arc<Statement>, Vec<Value>),
+    Sql(String),
+    Commit,
+    Rollback,
+}
+
+/// How a call ended: rows, or a SQLSTATE.
+pub type Outcome = Result<Rows, String>;
+
+/// Calls that ended, with their sessions.
+pub type Ended = Vec<(usize, Outcome)>;
+
+/// A database on which interleavings are played.
+pub trait Arm {
+    /// Closes every session and empties the database.
+    fn reset(&mut self) -> Result<(), String>;
+    /// Opens a session; they are numbered from 0 since the last reset.
+    fn open(&mut self, role: Role, settings: SessionSettings) -> Result<usize, String>;
+    /// Hands in a call of a session that has none under way.
+    fn submit(&mut self, session: usize, request: Request) -> Result<(), String>;
+    /// Runs until each call under way waits for another session, in no cycle, and returns what ended.
+    fn settle(&mut self) -> Result<Ended, String>;
+    /// Lets 250 ms pass.
+    fn pause(&mut self) -> Result<Ended, String>;
+    /// Runs until the session's call has ended, by itself if need be.
+    fn finish(&mut self, session: usize) -> Result<Ended, String>;
+    /// The wall clock, microseconds since 1970.
+    fn now_us(&self) -> i64;
+}
+
+/// What a permutation did, one line per event.
+pub fn play(
+    arm: &mut dyn Arm,
+    statements: &Statements,
+    spec: &Spec,
+    permutation: &Permutation,
+) -> Result<Vec<String>, String> {
+    arm.reset()?;
+    let mut stage = Stage {
+        arm,
+        statements,
+        spec,
+        app: 0,
+        worker: 0,
+        under_way: Vec::new(),
+        lines: Vec::new(),
+    };
+    stage.app = stage.arm.open(Role::App, PATIENT)?;
+    stage.worker = stage.arm.open(Role::Worker, PATIENT)?;
+    stage.set_up()?;
+    let before = stage.dump()?;
+    for (_, role) in &spec.sessions {
+        let session = stage.arm.open(*role, spec.settings)?;
+        if session != stage.under_way.len() + OWN {
+            return Err("sessions are not numbered in order".to_owned());
+        }
+        stage.under_way.push(None);
+    }
+    for &step in &permutation.steps {
+        stage.step(step)?;
+    }
+    stage.close()?;
+    let after = stage.dump()?;
+    let mut lines = stage.lines;
+    let known: BTreeSet<&String> = before.iter().collect();
+    lines.extend(after.iter().filter(|row| !known.contains(row)).cloned());
+    Ok(lines)
+}
+
+/// The stage's own sessions, opened before those of the spec.
+const OWN: usize = 2;
+
+struct Stage<'a> {
+    arm: &'a mut dyn Arm,
+    statements: &'a Statements,
+    spec: &'a Spec,
+    app: usize,
+    worker: usize,
+    /// Per session of the spec: the step that has not ended.
+    under_way: Vec<Option<usize>>,
+    lines: Vec<String>,
+}
+
+impl Stage<'_> {
+    fn own(&mut self, session: usize, request: Request) -> Result<Rows, String> {
+        let text = format!("{request:?}");
+        self.arm.submit(session, request)?;
+        match self.arm.settle()?.pop() {
+            Some((_, Ok(rows))) => Ok(rows),
+            Some((_, Err(state))) => Err(format!("{state}: {text}")),
+            None => Err(format!("waits: {text}")),
+        }
+    }
+
+    fn set_up(&mut self) -> Result<(), String> {
+        let mut tenant = "T".to_owned();
+        let mut open: Option<String> = None;
+        for line in &self.spec.setup {
+            if let Some(job) = line.strip_prefix("job ") {
+                let sql = format!("UPDATE job_runs SET succeeded_at = '2001-01-01 00:00:00+00' WHERE job = '{job}'");
+                self.own(self.worker, Request::Sql(sql))?;
+                continue;
+            }
+            let Some(sql) = world::insert(line, &mut tenant)? else {
+                continue;
+            };
+            if open.as_ref() != Some(&tenant) {
+                if open.is_some() {
+                    self.own(self.app, Request::Commit)?;
+                }
+                self.own(self.app, Request::Begin(Some(world::uuid(&tenant))))?;
+                open = Some(tenant.clone());
+            }
+            self.own(self.app, Request::Sql(sql))?;
+        }
+        if open.is_some() {
+            self.own(self.app, Request::Commit)?;
+        }
+        Ok(())
+    }
+
+    /// Every row of every table, as a line each.
+    fn dump(&mut self) -> Result<Vec<String>, String> {
+        let mut lines = Vec::new();
+        let tenants: BTreeSet<&str> = self
+            .spec
+            .setup
+            .iter()
+            .filter_map(|line| line.strip_prefix("tenant "))
+            .chain(self.spec.steps.iter().filter_map(|step| match &step.action {
+                Action::Begin(tenant) => tenant.as_deref(),
+                _ => None,
+            }))
+            .chain(["T"])
+            .collect();
+        for tenant in tenants {
+            self.own(self.app, Request::Begin(Some(world::uuid(tenant))))?;
+            for (table, columns, key) in OF_A_TENANT {
+                self.dump_table(self.app, table, columns, key, &mut lines)?;
+            }
+            self.own(self.app, Request::Commit)?;
+        }
+        for (table, columns, key) in OF_ALL {
+            self.dump_table(self.worker, table, columns, key, &mut lines)?;
+        }
+        Ok(lines)
+    }
+
+    fn dump_table(
+        &mut self,
+        session: usize,
+        table: &str,
+        columns: &str,
+        key: &str,
+        lines: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let sql = format!("SELECT {columns} FROM {table} ORDER BY {key}");
+        let now = self.arm.now_us();
+        for row in self.own(session, Request::Sql(sql))?.rows {
+            lines.push(format!("{table}: {}", print_row(&row, now)));
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, index: usize) -> Result<(), String> {
+        let step = &self.spec.steps[index];
+        let name = step.name.clone();
+        let waits = self.under_way[step.session].is_some();
+        if let Action::Await = step.action {
+            if waits {
+                let ended = self.arm.finish(step.session + OWN)?;
+                self.record(&name, None, ended);
+            } else {
+                self.lines.push(format!("{name}: nothing waits"));
+            }
+            return Ok(());
+        }
+        if waits {
+            self.lines.push(format!("{name}: not run, the session waits"));
+            return Ok(());
+        }
+        let request = self.request(&step.action)?;
+        let can_wait = matches!(request, Request::Run(..) | Request::Sql(_));
+        if can_wait && self.under_way.iter().any(Option::is_some) {
+            let ended = self.arm.pause()?;
+            self.record("meanwhile", None, ended);
+        }
+        self.under_way[step.session] = Some(index);
+        self.arm.submit(step.session + OWN, request)?;
+        let ended = self.arm.settle()?;
+        self.record(&name, Some(step.session), ended);
+        Ok(())
+    }
+
+    fn request(&self, action: &Action) -> Result<Request, String> {
+        Ok(match action {
+            Action::Begin(tenant) => Request::Begin(tenant.as_deref().map(world::uuid)),
+            Action::Sql(sql) => Request::Sql(sql.clone()),
+            Action::Commit => Request::Commit,
+            Action::Rollback => Request::Rollback,
+            Action::Await => return Err("`await` is no request".to_owned()),
+            Action::Run { statement, args } => {
+                let known = self
+                    .statements
+                    .get(statement)
+                    .ok_or_else(|| format!("no statement file `{statement}.sql`"))?;
+                if args.len() != known.types.len() {
+                    return Err(format!("{statement} takes {} parameters, not {}", known.types.len(), args.len()));
+                }
+                let params = args
+                    .iter()
+                    .zip(&known.types)
+                    .map(|(word, sql_type)| world::parameter(word, sql_type))
+                    .collect::<Result<_, _>>()?;
+                Request::Run(known.statement.clone(), params)
+            }
+        })
+    }
+
+    /// Writes down what ended: the step's own end first, then those it woke, in the order of sessions.
+    fn record(&mut self, name: &str, own: Option<usize>, mut ended: Ended) {
+        ended.sort_by_key(|(session, _)| (Some(session - OWN) != own, *session));
+        if let Some(own) = own
+            && ended.first().is_none_or(|(session, _)| session - OWN != own)
+        {
+            self.lines.push(format!("{name}: waits"));
+        }
+        for (session, outcome) in ended {
+            let Some(step) = self.under_way[session - OWN].take() else {
+                self.lines.push(format!("{name}: an end that nobody asked for, session {session}"));
+                continue;
+            };
+            let step = &self.spec.steps[step];
+            let text = self.print(&step.action, outcome);
+            if Some(step.session) != own {
+                self.lines.push(format!("{name} wakes {}: {text}", step.name));
+            } else if text != "ok" {
+                self.lines.push(format!("{name}: {text}"));
+            }
+        }
+    }
+
+    fn print(&self, action: &Action, outcome: Outcome) -> String {
+        let ordered = match action {
+            Action::Run { statement, .. } => self.statements.get(statement).is_some_and(|known| known.ordered),
+            Action::Sql(sql) => sql.contains("ORDER BY"),
+            _ => {
+                return match outcome {
+                    Ok(_) => "ok".to_owned(),
+                    Err(state) => format!("error {state}"),
+                };
+            }
+        };
+        match outcome {
+            Err(state) => format!("error {state}"),
+            Ok(found) => {
+                let now = self.arm.now_us();
+                let mut rows: Vec<String> = found.rows.iter().map(|row| format!(" ({})", print_row(row, now))).collect();
+                if !ordered {
+                    rows.sort();
+                }
+                let noun = if found.affected == 1 { "row" } else { "rows" };
+                format!("{} {noun}{}", found.affected, rows.concat())
+            }
+        }
+    }
+
+    /// Rolls back what is open. A session that waits is woken by that, or its wait ends by itself.
+    fn close(&mut self) -> Result<(), String> {
+        let mut open: Vec<usize> = (0..self.under_way.len()).collect();
+        while !open.is_empty() {
+            let free = open.iter().position(|&session| self.under_way[session].is_none());
+            match free {
+                Some(at) => {
+                    let session = open.remove(at);
+                    self.arm.submit(session + OWN, Request::Rollback)?;
+                    let mut ended = self.arm.settle()?;
+                    ended.retain(|(ended, _)| *ended != session + OWN);
+                    self.record("end", None, ended);
+                }
+                None => {
+                    let ended = self.arm.finish(open[0] + OWN)?;
+                    self.record("end", None, ended);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn print_row(row: &[Value], now_us: i64) -> String {
+    let values = row.iter().map(|value| world::print(value, now_us));
+    values.collect::<Vec<_>>().join(" ")
+}
+
+/// Tables that only a tenant may read: name, columns, key.
+const OF_A_TENANT: [(&str, &str, &str); 4] = [
+    ("properties", "tenant_id, property_id, name", "property_id"),
+    ("room_types", "tenant_id, room_type_id, property_id, name", "room_type_id"),
+    ("rooms", "tenant_id, room_id, room_type_id, number", "room_id"),
+    ("idempotency_keys", "tenant_id, idempotency_key, request_hash, allocation_id", "idempotency_key"),
+];
+
+/// Tables that the jobs read.
+const OF_ALL: [(&str, &str, &str); 4] = [
+    (
+        "room_type_inventory_daily",
+        "tenant_id, room_type_id, night, capacity, policy_extra, held, confirmed, stop_sell",
+        "room_type_id, night",
+    ),
+    (
+        "room_allocations",
+        "tenant_id, allocation_id, room_type_id, room_id, arrival, departure, channel, status, hold_until, version",
+        "allocation_id",
+    ),
+    ("outbox", "outbox_id, tenant_id, ordering_key, event_type, payload, published_at", "outbox_id"),
+    ("job_runs", "job, succeeded_at", "job"),
+];

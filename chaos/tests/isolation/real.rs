@@ -1,0 +1,344 @@
+//! The arm that is PostgreSQL: one database, emptied before each interleaving; each session a connection of its own.
+//!
+//! Whether a session waits is asked of the server (`pg_blocking_pids`), not guessed from time.
+//! Left out: threads. Calls under way are futures that this arm polls between two questions to the server.
+
+use std::{
+    collections::BTreeMap,
+    future::{Future, poll_fn},
+    path::Path,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
+
+use ledger::ports::{Role, Rows, SessionSettings, Value};
+use sqlx::{
+    AssertSqlSafe, Column, Connection, Decode, Encode, Executor, PgConnection, Postgres, Row, Type, TypeInfo, ValueRef,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{PgArgumentBuffer, PgArguments, PgRow, PgTypeInfo, PgValueRef, types::Oid},
+};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use crate::{
+    play::{Arm, Ended, Outcome, Request},
+    postgres::{Database, Server},
+};
+
+/// A call that has not ended after this long may be waiting: the server is asked.
+const QUIET: Duration = Duration::from_millis(3);
+
+type Call = Pin<Box<dyn Future<Output = (PgConnection, Outcome)>>>;
+
+struct Connected {
+    pid: i32,
+    idle: Option<PgConnection>,
+    call: Option<Call>,
+}
+
+/// See the module.
+pub struct Real {
+    runtime: Runtime,
+    database: Database,
+    admin: PgConnection,
+    sessions: Vec<Connected>,
+    /// The server's version.
+    pub version: String,
+}
+
+impl Real {
+    /// A database with the ledger in `dir`, or `None` where there is no server.
+    pub fn new(what: &str, dir: &Path) -> Option<Real> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (server, database, admin) = runtime.block_on(async {
+            let server: &Server = crate::postgres::live(what).await?;
+            let database = server.database(dir).await.unwrap();
+            let admin = database.administrator().await.unwrap();
+            Some((server, database, admin))
+        })?;
+        Some(Real {
+            runtime,
+            database,
+            admin,
+            sessions: Vec::new(),
+            version: server.version.clone(),
+        })
+    }
+}
+
+impl Arm for Real {
+    fn reset(&mut self) -> Result<(), String> {
+        let (runtime, admin) = (&self.runtime, &mut self.admin);
+        runtime.block_on(async {
+            for session in self.sessions.drain(..) {
+                if let Some(connection) = session.idle {
+                    connection.close().await.map_err(crate::postgres::text)?;
+                }
+            }
+            sqlx::raw_sql(
+                "TRUNCATE properties, room_types, rooms, room_type_inventory_daily, room_allocations, idempotency_keys, outbox, job_runs \
+                 RESTART IDENTITY; INSERT INTO job_runs (job) VALUES ('expire-holds'), ('audit-overbooking')",
+            )
+            .execute(admin)
+            .await
+            .map_err(crate::postgres::text)?;
+            Ok(())
+        })
+    }
+
+    fn open(&mut self, role: Role, settings: SessionSettings) -> Result<usize, String> {
+        let role = match role {
+            Role::App => "ledger_app",
+            Role::Worker => "ledger_worker",
+        };
+        let (database, runtime) = (&self.database, &self.runtime);
+        let (pid, connection) = runtime.block_on(async {
+            let mut connection = database.connect(role, settings).await?;
+            let row = connection.fetch_one("SELECT pg_backend_pid()").await.map_err(crate::postgres::text)?;
+            Ok::<_, String>((row.try_get::<i32, _>(0).map_err(crate::postgres::text)?, connection))
+        })?;
+        self.sessions.push(Connected {
+            pid,
+            idle: Some(connection),
+            call: None,
+        });
+        Ok(self.sessions.len() - 1)
+    }
+
+    fn submit(&mut self, session: usize, request: Request) -> Result<(), String> {
+        let session = &mut self.sessions[session];
+        let connection = session.idle.take().ok_or("the session has a call under way")?;
+        session.call = Some(Box::pin(call(connection, request)));
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<Ended, String> {
+        let (runtime, sessions, admin) = (&self.runtime, &mut self.sessions, &mut self.admin);
+        runtime.block_on(async {
+            let mut ended = Ended::new();
+            for _ in 0..10_000 {
+                let some = poll(sessions, &mut ended, QUIET).await;
+                if sessions.iter().all(|session| session.call.is_none()) {
+                    return Ok(ended);
+                }
+                if !some && all_wait(sessions, admin).await? && !poll(sessions, &mut ended, Duration::ZERO).await {
+                    return Ok(ended);
+                }
+            }
+            Err("a call neither ends nor waits for another session".to_owned())
+        })
+    }
+
+    fn pause(&mut self) -> Result<Ended, String> {
+        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(250)));
+        self.settle()
+    }
+
+    fn finish(&mut self, session: usize) -> Result<Ended, String> {
+        let mut ended = Ended::new();
+        let (runtime, sessions) = (&self.runtime, &mut self.sessions);
+        runtime.block_on(async {
+            for _ in 0..1_000 {
+                poll(sessions, &mut ended, Duration::from_millis(30)).await;
+                if sessions[session].call.is_none() {
+                    return Ok(());
+                }
+            }
+            Err("the awaited call does not end".to_owned())
+        })?;
+        ended.extend(self.settle()?);
+        Ok(ended)
+    }
+
+    fn now_us(&self) -> i64 {
+        jiff::Timestamp::now().as_microsecond()
+    }
+}
+
+/// Polls the calls until one ended or the time is over; whether one ended.
+async fn poll(sessions: &mut [Connected], ended: &mut Ended, at_most: Duration) -> bool {
+    let before = ended.len();
+    let mut over = pin!(tokio::time::sleep(at_most));
+    poll_fn(|context| {
+        for (index, session) in sessions.iter_mut().enumerate() {
+            if let Some(call) = &mut session.call
+                && let Poll::Ready((connection, outcome)) = call.as_mut().poll(context)
+            {
+                session.call = None;
+                session.idle = Some(connection);
+                ended.push((index, outcome));
+            }
+        }
+        if ended.len() > before {
+            return Poll::Ready(true);
+        }
+        over.as_mut().poll(context).map(|()| false)
+    })
+    .await
+}
+
+/// Whether each call under way waits for another session and no cycle is left for the server to break.
+async fn all_wait(sessions: &[Connected], admin: &mut PgConnection) -> Result<bool, String> {
+    let pids: Vec<i32> = sessions.iter().filter(|s| s.call.is_some()).map(|s| s.pid).collect();
+    let all: Vec<i32> = sessions.iter().map(|s| s.pid).collect();
+    let rows = sqlx::query("SELECT pid, pg_blocking_pids(pid) FROM unnest($1::int4[]) AS pid")
+        .bind(&pids)
+        .fetch_all(admin)
+        .await
+        .map_err(crate::postgres::text)?;
+    let mut blockers: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for row in rows {
+        let pid: i32 = row.try_get(0).map_err(crate::postgres::text)?;
+        let mut by: Vec<i32> = row.try_get(1).map_err(crate::postgres::text)?;
+        by.retain(|pid| all.contains(pid));
+        if by.is_empty() {
+            return Ok(false);
+        }
+        blockers.insert(pid, by);
+    }
+    Ok(!pids.iter().any(|pid| reaches(&blockers, *pid, *pid, &mut Vec::new())))
+}
+
+fn reaches(blockers: &BTreeMap<i32, Vec<i32>>, from: i32, to: i32, seen: &mut Vec<i32>) -> bool {
+    blockers.get(&from).into_iter().flatten().any(|&next| {
+        if next == to {
+            return true;
+        }
+        if seen.contains(&next) {
+            return false;
+        }
+        seen.push(next);
+        reaches(blockers, next, to, seen)
+    })
+}
+
+async fn call(mut connection: PgConnection, request: Request) -> (PgConnection, Outcome) {
+    let outcome = run(&mut connection, request).await;
+    let outcome = outcome.map_err(|error| match error.as_database_error().and_then(|e| e.code()) {
+        Some(code) => code.into_owned(),
+        None => format!("not from the server: {error}"),
+    });
+    (connection, outcome)
+}
+
+async fn run(connection: &mut PgConnection, request: Request) -> Result<Rows, sqlx::Error> {
+    match request {
+        Request::Begin(None) => simple(connection, "BEGIN".to_owned()).await,
+        Request::Begin(Some(tenant)) => {
+            simple(connection, format!("BEGIN; SET LOCAL app.tenant_id = '{tenant}'")).await
+        }
+        Request::Commit => simple(connection, "COMMIT".to_owned()).await,
+        Request::Rollback => simple(connection, "ROLLBACK".to_owned()).await,
+        Request::Sql(sql) => extended(connection, sql, PgArguments::default()).await,
+        Request::Run(statement, params) => {
+            let mut arguments = PgArguments::default();
+            for param in params {
+                sqlx::Arguments::add(&mut arguments, Bound(param)).map_err(sqlx::Error::Encode)?;
+            }
+            extended(connection, statement.sql.to_string(), arguments).await
+        }
+    }
+}
+
+async fn simple(connection: &mut PgConnection, sql: String) -> Result<Rows, sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(Rows::default())
+}
+
+async fn extended(connection: &mut PgConnection, sql: String, arguments: PgArguments) -> Result<Rows, sqlx::Error> {
+    let body = sql.lines().filter(|line| !line.starts_with("--")).collect::<String>();
+    let returns = body.trim_start().starts_with("SELECT") || body.contains("RETURNING");
+    let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
+    if !returns {
+        let affected = query.execute(connection).await?.rows_affected();
+        return Ok(Rows { rows: Vec::new(), affected });
+    }
+    let found = query.fetch_all(connection).await?;
+    let rows = found.iter().map(decode_row).collect::<Result<Vec<_>, _>>()?;
+    Ok(Rows { affected: rows.len() as u64, rows })
+}
+
+fn decode_row(row: &PgRow) -> Result<Vec<Value>, sqlx::Error> {
+    (0..row.columns().len())
+        .map(|index| {
+            decode(row.try_get_raw(index)?).map_err(|source| sqlx::Error::ColumnDecode {
+                index: row.columns()[index].name().to_owned(),
+                source,
+            })
+        })
+        .collect()
+}
+
+/// From 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
+const EPOCH_DAYS: i32 = 10_957;
+const DAY_US: i64 = 86_400_000_000;
+
+fn decode(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    let kind = raw.type_info().name().to_owned();
+    let bytes = raw.as_bytes()?;
+    let long = || <[u8; 8]>::try_from(bytes).map(i64::from_be_bytes);
+    let int = || <[u8; 4]>::try_from(bytes).map(i32::from_be_bytes);
+    Ok(match kind.as_str() {
+        "BOOL" => Value::Bool(bytes != [0]),
+        "INT4" => Value::Int(int()?.into()),
+        "INT8" => Value::Int(long()?),
+        "TEXT" => Value::Text(String::decode(raw)?.into()),
+        "UUID" => Value::Uuid(Uuid::from_slice(bytes)?),
+        "DATE" => Value::Date(int()? + EPOCH_DAYS),
+        "TIMESTAMPTZ" => Value::Timestamp(long()? + i64::from(EPOCH_DAYS) * DAY_US),
+        "INTERVAL" => {
+            let (us, rest) = bytes.split_at_checked(8).ok_or("a short interval")?;
+            let (days, months) = rest.split_at_checked(4).ok_or("a short interval")?;
+            if months != [0; 4] {
+                return Err("an interval with months is no difference of two timestamps".into());
+            }
+            let days = i64::from(i32::from_be_bytes(days.try_into()?));
+            Value::Interval(i64::from_be_bytes(us.try_into()?) + days * DAY_US)
+        }
+        other => return Err(format!("a column of type {other} is not read here").into()),
+    })
+}
+
+/// A parameter in PostgreSQL's binary format.
+struct Bound(Value);
+
+impl Type<Postgres> for Bound {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(0))
+    }
+}
+
+impl Encode<'_, Postgres> for Bound {
+    fn produces(&self) -> Option<PgTypeInfo> {
+        let oid = match self.0 {
+            Value::Null => 0,
+            Value::Bool(_) => 16,
+            Value::Int(_) => 20,
+            Value::Text(_) => 25,
+            Value::Uuid(_) => 2950,
+            Value::Date(_) => 1082,
+            Value::Timestamp(_) => 1184,
+            Value::Interval(_) => 1186,
+        };
+        Some(PgTypeInfo::with_oid(Oid(oid)))
+    }
+
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        match &self.0 {
+            Value::Null => return Ok(IsNull::Yes),
+            Value::Bool(value) => buffer.push(u8::from(*value)),
+            Value::Int(value) => buffer.extend(value.to_be_bytes()),
+            Value::Text(value) => buffer.extend(value.as_bytes()),
+            Value::Uuid(value) => buffer.extend(value.as_bytes()),
+            Value::Date(value) => buffer.extend((value - EPOCH_DAYS).to_be_bytes()),
+            Value::Timestamp(value) => buffer.extend((value - i64::from(EPOCH_DAYS) * DAY_US).to_be_bytes()),
+            Value::Interval(_) => return Err("no statement takes an interval".into()),
+        }
+        Ok(IsNull::No)
+    }
+}
