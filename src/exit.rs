@@ -48,3 +48,21 @@ impl Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_passing_verdict_ends_with_0() {
+        let codes = [
+            Verdict::Pass.code(),
+            Verdict::Fail.code(),
+            Verdict::Unknown.code(),
+            LINT,
+            Error::Input(String::new()).code(),
+            Error::Internal(String::new()).code(),
+        ];
+        assert_eq!(codes, [0, 1, 2, 3, 64, 70], "documented in README.md");
+    }
+}

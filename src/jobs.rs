@@ -166,3 +166,45 @@ fn broken(job: &Job, panic: &str, options: &Options) -> Run {
         replay: replay_command(job, &Options { store: None, ..options.clone() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{exit, report};
+
+    fn job() -> Job {
+        let text = include_str!("../scenarios/cache-down.toml");
+        Job { scenario: inputs::scenario("cache-down.toml", text).expect("parses"), text: text.into(), seed: 9 }
+    }
+
+    fn options(store: Option<Store>) -> Options {
+        let flags = [" --scenarios s --rules r".to_owned(), " --rules r".to_owned()];
+        Options { store, quiet: true, style: Style::default(), flags }
+    }
+
+    #[test]
+    fn a_run_that_breaks_off_is_unknown_with_its_replay_command_and_an_input_that_it_refuses_ends_all() {
+        let run = report::tests::run("cache-down", 9);
+        let passed = ended(&job(), Ok(Ok(run.clone())), &options(None));
+        assert_eq!(passed, Ok((run, false)));
+        for result in [Err("why".to_owned()), Ok(Err(Error::Internal("why".into())))] {
+            let (run, broken) = ended(&job(), result, &options(None)).expect("reported");
+            assert!(broken);
+            assert_eq!((run.verdict, &*run.findings[0].message), (Verdict::Unknown, "why"));
+            assert_eq!(run.replay, "firedrill run cache-down --seed 9 --scenarios s --rules r");
+        }
+        let refused = ended(&job(), Ok(Err(Error::Input("line 3".into()))), &options(None));
+        assert_eq!(refused.expect_err("refused").code(), exit::USAGE);
+    }
+
+    #[test]
+    fn a_kept_bundle_is_what_replays_a_run() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path()).expect("opened");
+        let bundle = store.bundle("cache-down", 9).display().to_string();
+        assert_eq!(
+            replay_command(&job(), &options(Some(store))),
+            format!("firedrill replay {bundle} --rules r")
+        );
+    }
+}
