@@ -1,5 +1,6 @@
 //! The simulation: network, database, services, faults, workloads, oracle and checkers.
 
+pub mod checkers;
 pub mod history;
 pub mod oracle;
 pub mod recording;

@@ -126,6 +126,11 @@ impl Story {
         );
     }
 
+    /// Another row stands for an allocation from now on.
+    pub(crate) fn replace(&mut self, number: u32, row: Vec<Value>) {
+        self.rows.insert(id(number), row);
+    }
+
     /// Commits another state of an allocation.
     pub(crate) fn set(&mut self, at: Nanos, number: u32, status: &str, room: Option<Uuid>) {
         let before = self.rows[&id(number)].clone();

@@ -21,6 +21,7 @@ use uuid::Uuid;
 pub use faults::{FaultKind, FaultSpec, HOSTS, LEDGERS, PlannedFault, Principal, SpecKind, TABLES};
 pub use fixtures::{Fixtures, Property, Room, RoomType, Tenant};
 pub use span::ScenarioError;
+pub(crate) use span::show_duration;
 pub use stream::Stream;
 pub use workload::Workload;
 

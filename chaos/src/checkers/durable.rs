@@ -1,0 +1,139 @@
+//! Invariant 3: what was acknowledged is there, at once and at the end of the timeline that survived.
+//!
+//! An acknowledged hold is that very stay, in whatever state its later life left it; a confirmation ends confirmed or cancelled,
+//! a release released, a cancellation cancelled. What a client does not know the outcome of may be either way.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use uuid::Uuid;
+
+use super::{Check, Notes};
+use crate::{
+    history::{Allocation, Change, Observer, Pass, Row, Status},
+    recording::{Commit, Event, Nanos, Phase, Reply},
+    scenario::{Plan, PlannedKind},
+};
+
+pub(super) struct Checker {
+    plan: Arc<Plan>,
+    rows: IndexMap<Uuid, Allocation>,
+    acknowledged: Vec<(Nanos, u32, Uuid)>,
+    notes: Notes,
+}
+
+impl Checker {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
+        Checker {
+            plan,
+            rows: IndexMap::new(),
+            acknowledged: Vec::new(),
+            notes: Notes::default(),
+        }
+    }
+
+    /// What is wrong with the row that an acknowledged operation left.
+    fn wrong(&self, op: u32, id: Uuid) -> Option<(String, String)> {
+        use Status::{Cancelled, Confirmed, Released};
+        let planned = self.plan.operations.get(op as usize)?;
+        let (asked, states, of): (_, &[Status], _) = match planned.kind {
+            PlannedKind::Hold { .. } => ("hold", &[], op),
+            PlannedKind::Confirm { of, .. } => ("confirmation", &[Confirmed, Cancelled], of),
+            PlannedKind::Release { of } => ("release", &[Released], of),
+            PlannedKind::Cancel { of } => ("cancellation", &[Cancelled], of),
+            PlannedKind::Search(_) | PlannedKind::Get { .. } => return None,
+        };
+        let PlannedKind::Hold { stay, .. } = self.plan.operations.get(of as usize)?.kind else {
+            return None;
+        };
+        let evidence = format!("operation {op}, allocation {id}");
+        let Some(row) = self.rows.get(&id) else {
+            return Some((format!("an acknowledged {asked} is gone"), evidence));
+        };
+        let departure = stay.arrival + i32::from(stay.nights);
+        if (row.room_type, row.arrival, row.departure) != (stay.room_type, stay.arrival, departure)
+        {
+            return Some((
+                format!("an acknowledged {asked} is for another stay"),
+                format!("{evidence}: {row:?}"),
+            ));
+        }
+        if !states.is_empty() && !states.contains(&row.status) {
+            let what = format!(
+                "an acknowledged {asked} is undone: the allocation is {}",
+                name(row.status)
+            );
+            return Some((what, evidence));
+        }
+        None
+    }
+
+    fn apply(&mut self, changes: &[Change]) {
+        for change in changes {
+            match &change.row {
+                Row::Allocation {
+                    after: Some(after), ..
+                } => {
+                    self.rows.insert(after.id, after.clone());
+                }
+                Row::Allocation {
+                    before: Some(before),
+                    after: None,
+                } => {
+                    self.rows.swap_remove(&before.id);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn name(status: Status) -> &'static str {
+    match status {
+        Status::Held => "held",
+        Status::Confirmed => "confirmed",
+        Status::Released => "released",
+        Status::Expired => "expired",
+        Status::Cancelled => "cancelled",
+    }
+}
+
+impl Observer for Checker {
+    fn commit(&mut self, _: Nanos, _: &Commit, changes: &[Change]) {
+        self.apply(changes);
+    }
+
+    fn lost(&mut self, _: Nanos, _: &Commit, changes: &[Change]) {
+        self.apply(changes);
+    }
+
+    fn event(&mut self, at: Nanos, event: &Event) {
+        let Event::Op(op) = event else { return };
+        let Phase::Ok(Reply::Allocation { id, .. }) = &op.phase else {
+            return;
+        };
+        self.notes.facts += 1;
+        match self.wrong(op.op, *id) {
+            Some(wrong) => self.notes.violated(at, || wrong),
+            None => self.acknowledged.push((at, op.op, *id)),
+        }
+    }
+}
+
+impl Check for Checker {
+    fn invariant(&self) -> u8 {
+        3
+    }
+
+    fn close(&mut self, _: &Pass) {
+        for (at, op, id) in std::mem::take(&mut self.acknowledged) {
+            if let Some(wrong) = self.wrong(op, id) {
+                self.notes.violated(at, || wrong);
+            }
+        }
+    }
+
+    fn notes(&mut self) -> &mut Notes {
+        &mut self.notes
+    }
+}
