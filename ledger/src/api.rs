@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State, rejection::BytesRejection},
+    extract::{
+        DefaultBodyLimit, MatchedPath, Path, Query, Request, State, rejection::BytesRejection,
+    },
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -74,7 +76,8 @@ async fn counted(State(app): Shared, request: Request, next: Next) -> Response {
     };
     let response = next.run(request).await;
     let code = Code::of(response.status().as_u16());
-    app.metrics.inc_pair(Id::HttpRequests, route as usize, code as usize);
+    app.metrics
+        .inc_pair(Id::HttpRequests, route as usize, code as usize);
     response
 }
 
@@ -84,7 +87,16 @@ fn route_label(path: &str) -> Route {
         return Health;
     }
     [
-        Availability, Holds, Allocation, Confirm, Release, Cancel, ExpireHolds, RelayOutbox, Audit, Metrics,
+        Availability,
+        Holds,
+        Allocation,
+        Confirm,
+        Release,
+        Cancel,
+        ExpireHolds,
+        RelayOutbox,
+        Audit,
+        Metrics,
     ]
     .into_iter()
     .find(|route| route.as_str() == path)
@@ -130,11 +142,17 @@ async fn hold(
 ) -> Result<(StatusCode, Json<Allocation>), ApiError> {
     let tenant = tenant(&headers)?;
     let key = idempotency_key(&headers)?;
-    let body = body.map_err(|error| ApiError::new(error.status(), "body_refused", error.body_text()))?;
-    let body: HoldBody =
-        serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("body: {error}")))?;
-    let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
-    if body.channel.is_empty() || body.channel.len() > CHANNEL_BYTES_MAX || !body.channel.bytes().all(named) {
+    let body =
+        body.map_err(|error| ApiError::new(error.status(), "body_refused", error.body_text()))?;
+    let body: HoldBody = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::bad_request(format!("body: {error}")))?;
+    let named = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
+    };
+    if body.channel.is_empty()
+        || body.channel.len() > CHANNEL_BYTES_MAX
+        || !body.channel.bytes().all(named)
+    {
         return Err(ApiError::bad_request(
             "channel: 1 to 32 characters out of a-z, 0-9, _ and -",
         ));
@@ -160,15 +178,27 @@ async fn allocation(
     Ok(Json(app.allocation(tenant, id).await?))
 }
 
-async fn confirm(state: Shared, path: Path<String>, headers: HeaderMap) -> Result<Json<Allocation>, ApiError> {
+async fn confirm(
+    state: Shared,
+    path: Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Allocation>, ApiError> {
     change(state, path, headers, Transition::Confirm).await
 }
 
-async fn release(state: Shared, path: Path<String>, headers: HeaderMap) -> Result<Json<Allocation>, ApiError> {
+async fn release(
+    state: Shared,
+    path: Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Allocation>, ApiError> {
     change(state, path, headers, Transition::Release).await
 }
 
-async fn cancel(state: Shared, path: Path<String>, headers: HeaderMap) -> Result<Json<Allocation>, ApiError> {
+async fn cancel(
+    state: Shared,
+    path: Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Allocation>, ApiError> {
     change(state, path, headers, Transition::Cancel).await
 }
 
@@ -260,7 +290,9 @@ fn tenant(headers: &HeaderMap) -> Result<Uuid, ApiError> {
 fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
     let key = header_text(headers, "idempotency-key")?;
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
-        return Err(ApiError::bad_request("idempotency-key: 1 to 128 characters"));
+        return Err(ApiError::bad_request(
+            "idempotency-key: 1 to 128 characters",
+        ));
     }
     Ok(key.to_owned())
 }
@@ -278,7 +310,8 @@ fn stay(room_type: Uuid, arrival: &str, nights: i32) -> Result<Stay, ApiError> {
         return Err(ApiError::bad_request("arrival: outside of 2000 to 2100"));
     }
     if !(1..=NIGHTS_MAX).contains(&nights) {
-        return Err(ApiError::bad_request("nights: must lie in 1..=30").with("nights_max", json!(NIGHTS_MAX)));
+        return Err(ApiError::bad_request("nights: must lie in 1..=30")
+            .with("nights_max", json!(NIGHTS_MAX)));
     }
     let arrival = days_of(date);
     Ok(Stay {

@@ -163,7 +163,10 @@ impl App {
     }
 
     /// Bounds one step of a job.
-    pub(crate) async fn bounded<T>(&self, step: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    pub(crate) async fn bounded<T>(
+        &self,
+        step: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
         within(&*self.ports.clock, self.config.worker_deadline, step)
             .await
             .unwrap_or(Err(Fault::Late))
@@ -172,8 +175,10 @@ impl App {
     /// Keeps the books of one operation on an allocation.
     pub(crate) fn count(&self, op: Op, outcome: Outcome, started: Duration) {
         let took = self.ports.clock.monotonic().saturating_sub(started);
-        self.metrics.observe(Id::AllocationDuration, op as usize, took.as_secs_f64());
-        self.metrics.inc_pair(Id::Allocations, op as usize, outcome as usize);
+        self.metrics
+            .observe(Id::AllocationDuration, op as usize, took.as_secs_f64());
+        self.metrics
+            .inc_pair(Id::Allocations, op as usize, outcome as usize);
     }
 
     pub(crate) fn seen(&self) -> DatabaseSeen {

@@ -79,7 +79,8 @@ impl App {
             seat.memory.last_full = Some(now);
         }
         let job = [Value::Text("audit-overbooking".into())];
-        self.bounded(seat.session()?.run(&self.book.job_succeeded, &job)).await?;
+        self.bounded(seat.session()?.run(&self.book.job_succeeded, &job))
+            .await?;
         Ok(Audit {
             leader: true,
             full,
@@ -89,7 +90,10 @@ impl App {
 
     async fn everything(&self, seat: &mut Held<Memory>) -> Result<Vec<Stay>, Fault> {
         let today = days_of(TimeZone::UTC.to_datetime(self.ports.clock.now()).date());
-        let rows = seat.session()?.run(&self.book.audit_room_types, &[]).await?;
+        let rows = seat
+            .session()?
+            .run(&self.book.audit_room_types, &[])
+            .await?;
         let read = |row: &Vec<Value>| match row.as_slice() {
             [Value::Uuid(room_type)] => Ok(Stay {
                 room_type: *room_type,
@@ -104,14 +108,21 @@ impl App {
 
     async fn changed(&self, seat: &mut Held<Memory>) -> Result<Vec<Stay>, Fault> {
         let seconds = [Value::Int(self.config.audit_window.as_secs() as i64)];
-        let rows = seat.session()?.run(&self.book.audit_changed, &seconds).await?;
+        let rows = seat
+            .session()?
+            .run(&self.book.audit_changed, &seconds)
+            .await?;
         rows.rows
             .iter()
             .map(|row| Stay::from_row(row).map_err(Fault::Db))
             .collect()
     }
 
-    async fn oversold(&self, seat: &mut Held<Memory>, ranges: &[Stay]) -> Result<BTreeSet<(Uuid, i32)>, Fault> {
+    async fn oversold(
+        &self,
+        seat: &mut Held<Memory>,
+        ranges: &[Stay],
+    ) -> Result<BTreeSet<(Uuid, i32)>, Fault> {
         let batch: Vec<(&Statement, Vec<Value>)> = ranges
             .iter()
             .map(|range| (&self.book.audit_oversold, range.params()))
@@ -152,17 +163,25 @@ impl App {
 fn merged(stays: Vec<Stay>, nights: &BTreeSet<(Uuid, i32)>) -> Vec<Stay> {
     let mut by_type: BTreeMap<Uuid, Vec<(i32, i32)>> = BTreeMap::new();
     for stay in stays {
-        by_type.entry(stay.room_type).or_default().push((stay.arrival, stay.departure));
+        by_type
+            .entry(stay.room_type)
+            .or_default()
+            .push((stay.arrival, stay.departure));
     }
     for (room_type, night) in nights {
-        by_type.entry(*room_type).or_default().push((*night, night + 1));
+        by_type
+            .entry(*room_type)
+            .or_default()
+            .push((*night, night + 1));
     }
     let mut merged: Vec<Stay> = Vec::new();
     for (room_type, mut ranges) in by_type {
         ranges.sort_unstable();
         for (arrival, departure) in ranges {
             match merged.last_mut() {
-                Some(last) if last.room_type == room_type && arrival <= last.departure + GAP_NIGHTS => {
+                Some(last)
+                    if last.room_type == room_type && arrival <= last.departure + GAP_NIGHTS =>
+                {
                     last.departure = last.departure.max(departure);
                 }
                 _ => merged.push(Stay {

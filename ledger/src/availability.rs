@@ -45,10 +45,18 @@ impl Work for SearchWork {
 }
 
 /// Reads the nights of a stay in the transaction under way.
-pub(crate) async fn read_nights(app: &App, lease: &mut Lease, stay: &Stay) -> Result<Vec<Night>, Abort> {
+pub(crate) async fn read_nights(
+    app: &App,
+    lease: &mut Lease,
+    stay: &Stay,
+) -> Result<Vec<Night>, Abort> {
     let rows = lease.run(&app.book.availability, &stay.params()).await?;
     let read = |row: &Vec<Value>| match row.as_slice() {
-        [Value::Date(day), Value::Int(available), Value::Bool(stop_sell)] => Ok(Night {
+        [
+            Value::Date(day),
+            Value::Int(available),
+            Value::Bool(stop_sell),
+        ] => Ok(Night {
             day: *day,
             night: date_of(*day).ok_or_else(|| shape("night, available, stop_sell", row))?,
             available: *available,
@@ -59,18 +67,38 @@ pub(crate) async fn read_nights(app: &App, lease: &mut Lease, stay: &Stay) -> Re
     Ok(rows.rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
+/// The answer about a room type that the tenant does not have, or has no calendar for.
+pub(crate) fn not_in_calendar() -> ApiError {
+    ApiError::not_found(
+        "no_inventory",
+        "no night of this stay is in the calendar of this room type",
+    )
+}
+
 impl App {
     /// Searches the nights of a stay.
-    pub(crate) async fn availability(&self, tenant: Uuid, stay: Stay) -> Result<Availability, ApiError> {
+    pub(crate) async fn availability(
+        &self,
+        tenant: Uuid,
+        stay: Stay,
+    ) -> Result<Availability, ApiError> {
         let started = self.ports.clock.monotonic();
         let result = self.search(tenant, stay).await;
         let took = self.ports.clock.monotonic().saturating_sub(started);
-        self.metrics.observe(Id::SearchDuration, 0, took.as_secs_f64());
+        self.metrics
+            .observe(Id::SearchDuration, 0, took.as_secs_f64());
         let check = match &result {
             Ok(found) => {
                 let whole = found.nights.len() == stay.nights() as usize;
-                let open = found.nights.iter().all(|night| night.available > 0 && !night.stop_sell);
-                if whole && open { Check::Available } else { Check::Unavailable }
+                let open = found
+                    .nights
+                    .iter()
+                    .all(|night| night.available > 0 && !night.stop_sell);
+                if whole && open {
+                    Check::Available
+                } else {
+                    Check::Unavailable
+                }
             }
             Err(error) if error.status.is_client_error() => Check::Unavailable,
             Err(_) => Check::Error,
@@ -80,11 +108,22 @@ impl App {
     }
 
     async fn search(&self, tenant: Uuid, stay: Stay) -> Result<Availability, ApiError> {
-        let key = format!("av:{tenant}:{}:{}:{}", stay.room_type, stay.arrival, stay.nights());
-        let reachable = match self.cached(CacheOutcome::Hit, self.ports.cache.get(&key)).await {
+        let key = format!(
+            "av:{tenant}:{}:{}:{}",
+            stay.room_type,
+            stay.arrival,
+            stay.nights()
+        );
+        let reachable = match self
+            .cached(CacheOutcome::Hit, self.ports.cache.get(&key))
+            .await
+        {
             Some(Some(bytes)) => {
                 if let Ok(nights) = serde_json::from_slice(&bytes) {
-                    return Ok(Availability { nights, cached: true });
+                    return Ok(Availability {
+                        nights,
+                        cached: true,
+                    });
                 }
                 true
             }
@@ -93,20 +132,23 @@ impl App {
         };
         let nights = self.transact(tenant, &SearchWork(stay)).await?;
         if nights.is_empty() {
-            return Err(ApiError::not_found(
-                "no_inventory",
-                "no night of this stay is in the calendar of this room type",
-            ));
+            return Err(not_in_calendar());
         }
         if reachable && let Ok(bytes) = serde_json::to_vec(&nights) {
             let stored = async {
-                self.ports.cache.set(&key, bytes, self.config.cache_ttl).await?;
+                self.ports
+                    .cache
+                    .set(&key, bytes, self.config.cache_ttl)
+                    .await?;
                 Ok(Some(()))
             };
             // Not stored is only slower.
             let _ = self.cached(CacheOutcome::Stored, stored).await;
         }
-        Ok(Availability { nights, cached: false })
+        Ok(Availability {
+            nights,
+            cached: false,
+        })
     }
 
     /// One call of the cache, through breaker and deadline; `None` when it did not answer or was not asked. `found` is how a
@@ -121,7 +163,11 @@ impl App {
             match within(clock, self.config.cache_timeout, call).await {
                 Some(Ok(answer)) => {
                     self.breaker.succeeded();
-                    let outcome = if answer.is_some() { found } else { CacheOutcome::Miss };
+                    let outcome = if answer.is_some() {
+                        found
+                    } else {
+                        CacheOutcome::Miss
+                    };
                     (outcome, Some(answer))
                 }
                 Some(Err(_)) | None => {
@@ -133,7 +179,10 @@ impl App {
             (CacheOutcome::ShortCircuited, None)
         };
         self.metrics.inc(Id::CacheCalls, outcome as usize);
-        self.metrics.set(Id::CacheBreakerOpen, f64::from(u8::from(self.breaker.is_open())));
+        self.metrics.set(
+            Id::CacheBreakerOpen,
+            f64::from(u8::from(self.breaker.is_open())),
+        );
         answer
     }
 }

@@ -12,10 +12,16 @@ pub struct Breaker {
 }
 
 enum State {
-    Closed { failures: u32 },
-    Open { until: Duration },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until: Duration,
+    },
     /// One call is trying; if nobody reports how it went, another may try after the pause.
-    HalfOpen { until: Duration },
+    HalfOpen {
+        until: Duration,
+    },
 }
 
 impl Breaker {
@@ -35,7 +41,9 @@ impl Breaker {
             State::Closed { .. } => true,
             State::Open { until } | State::HalfOpen { until } if now < until => false,
             State::Open { .. } | State::HalfOpen { .. } => {
-                *state = State::HalfOpen { until: now + self.pause };
+                *state = State::HalfOpen {
+                    until: now + self.pause,
+                };
                 true
             }
         }
@@ -54,7 +62,9 @@ impl Breaker {
             State::Open { .. } | State::HalfOpen { .. } => self.failures_max,
         };
         *state = if failures >= self.failures_max {
-            State::Open { until: now + self.pause }
+            State::Open {
+                until: now + self.pause,
+            }
         } else {
             State::Closed { failures }
         };
@@ -67,6 +77,8 @@ impl Breaker {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         // No code panics while holding it; a poisoned lock still holds a whole state.
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

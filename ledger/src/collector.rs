@@ -24,7 +24,11 @@ impl App {
         let result = within(&*self.ports.clock, self.config.collect_deadline, work)
             .await
             .unwrap_or(Err(Fault::Late));
-        let seen = if result.is_ok() { DatabaseSeen::Working } else { DatabaseSeen::Failing };
+        let seen = if result.is_ok() {
+            DatabaseSeen::Working
+        } else {
+            DatabaseSeen::Failing
+        };
         // Readiness waits for the first success; afterwards a failure is a warning.
         if result.is_ok() || self.database_seen.load(Relaxed) != DatabaseSeen::Never as u8 {
             self.database_seen.store(seen as u8, Relaxed);
@@ -52,13 +56,18 @@ impl App {
             if let [Value::Text(job), Value::Timestamp(at)] = row.as_slice()
                 && **job == *"expire-holds"
             {
-                self.metrics.set(Id::SweeperLastSuccess, *at as f64 / MICROS);
+                self.metrics
+                    .set(Id::SweeperLastSuccess, *at as f64 / MICROS);
             }
         }
-        if let Some([Value::Bool(standby), Value::Int(timeline)]) = server.rows.first().map(Vec::as_slice) {
+        if let Some([Value::Bool(standby), Value::Int(timeline)]) =
+            server.rows.first().map(Vec::as_slice)
+        {
             if *standby {
                 lease.doubt_primary();
-                return Err(Fault::NoPrimary("the server has become a standby".to_owned()));
+                return Err(Fault::NoPrimary(
+                    "the server has become a standby".to_owned(),
+                ));
             }
             self.metrics.set(Id::PrimaryTimeline, *timeline as f64);
         }

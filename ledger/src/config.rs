@@ -218,11 +218,36 @@ impl Config {
             }
         }
         for (field, small, large, other) in [
-            ("lock_timeout", self.lock_timeout, self.statement_timeout, "statement_timeout"),
-            ("statement_timeout", self.statement_timeout, self.attempt_deadline, "attempt_deadline"),
-            ("attempt_deadline", self.attempt_deadline, self.request_deadline, "request_deadline"),
-            ("audit_every", self.audit_every, self.audit_window, "audit_window"),
-            ("audit_every", self.audit_every, self.audit_full_every, "audit_full_every"),
+            (
+                "lock_timeout",
+                self.lock_timeout,
+                self.statement_timeout,
+                "statement_timeout",
+            ),
+            (
+                "statement_timeout",
+                self.statement_timeout,
+                self.attempt_deadline,
+                "attempt_deadline",
+            ),
+            (
+                "attempt_deadline",
+                self.attempt_deadline,
+                self.request_deadline,
+                "request_deadline",
+            ),
+            (
+                "audit_every",
+                self.audit_every,
+                self.audit_window,
+                "audit_window",
+            ),
+            (
+                "audit_every",
+                self.audit_every,
+                self.audit_full_every,
+                "audit_full_every",
+            ),
         ] {
             if small >= large {
                 return Err(ConfigError {

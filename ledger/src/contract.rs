@@ -22,7 +22,12 @@ pub enum Series {
     /// One per value of a label: `(label, values)`.
     Per(&'static str, &'static [&'static str]),
     /// One per pair: label and values of the outer, then of the inner.
-    Pairs(&'static str, &'static [&'static str], &'static str, &'static [&'static str]),
+    Pairs(
+        &'static str,
+        &'static [&'static str],
+        &'static str,
+        &'static [&'static str],
+    ),
 }
 
 /// One row of the contract.
@@ -137,8 +142,20 @@ impl SqlState {
     pub fn of(sqlstate: &str) -> Self {
         use SqlState::*;
         [
-            Lock, Cancelled, Deadlock, Serialization, Check, Exclusion, Unique, ForeignKey, Privilege, ReadOnly, Shutdown,
-            Starting, TooMany, DiskFull,
+            Lock,
+            Cancelled,
+            Deadlock,
+            Serialization,
+            Check,
+            Exclusion,
+            Unique,
+            ForeignKey,
+            Privilege,
+            ReadOnly,
+            Shutdown,
+            Starting,
+            TooMany,
+            DiskFull,
         ]
         .into_iter()
         .find(|known| known.as_str() == sqlstate)
@@ -170,12 +187,14 @@ impl Code {
 const SECONDS: Kind = Kind::Histogram(&[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 0.8, 1.0, 2.0, 5.0,
 ]);
-const LOCK_MS: Kind =
-    Kind::Histogram(&[1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 700.0, 800.0, 1000.0]);
+const LOCK_MS: Kind = Kind::Histogram(&[
+    1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 700.0, 800.0, 1000.0,
+]);
 const LAG_SECONDS: Kind = Kind::Histogram(&[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,
 ]);
-const QUERY_SECONDS: Kind = Kind::Histogram(&[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 0.8, 2.0]);
+const QUERY_SECONDS: Kind =
+    Kind::Histogram(&[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 0.8, 2.0]);
 
 macro_rules! contract {
     ($($id:ident $kind:expr, $name:literal, $unit:literal, $series:expr, $help:literal;)*) => {

@@ -22,7 +22,11 @@ impl App {
             DatabaseSeen::Failing => "warn",
             DatabaseSeen::Never => "fail",
         };
-        let cache = if self.breaker.is_open() { "warn" } else { "pass" };
+        let cache = if self.breaker.is_open() {
+            "warn"
+        } else {
+            "pass"
+        };
         let running = if self.is_stopping() { "fail" } else { "pass" };
         let status = if !self.is_ready() {
             "fail"
@@ -31,13 +35,21 @@ impl App {
         } else {
             "pass"
         };
-        let code = if self.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let code = if self.is_ready() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
         let checks = json!({
             "database": { "status": database },
             "cache": { "status": cache },
             "accepting": { "status": running },
         });
-        (code, axum::Json(json!({ "status": status, "checks": checks }))).into_response()
+        (
+            code,
+            axum::Json(json!({ "status": status, "checks": checks })),
+        )
+            .into_response()
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    availability::{Night, read_nights},
+    availability::{Night, not_in_calendar, read_nights},
     contract::{Id, Op, Outcome},
     error::ApiError,
     outbox::{Event, EventKind},
@@ -30,7 +30,13 @@ impl HoldRequest {
     /// The request in one canonical line. It is so short that it serves as its own digest.
     fn fingerprint(&self) -> String {
         let stay = &self.stay;
-        format!("{}/{}/{}/{}", stay.room_type, stay.arrival, stay.nights(), self.channel)
+        format!(
+            "{}/{}/{}/{}",
+            stay.room_type,
+            stay.arrival,
+            stay.nights(),
+            self.channel
+        )
     }
 }
 
@@ -66,7 +72,11 @@ impl Work for HoldWork<'_> {
     async fn run(&self, app: &App, lease: &mut Lease, _attempt: u32) -> Result<Held, Abort> {
         let HoldRequest { key, stay, .. } = self.request;
         let text = |text: &str| Value::Text(text.into());
-        let claim = vec![text(key), text(&self.fingerprint), Value::Uuid(self.allocation)];
+        let claim = vec![
+            text(key),
+            text(&self.fingerprint),
+            Value::Uuid(self.allocation),
+        ];
         let locked = app
             .locking(
                 lease,
@@ -79,6 +89,15 @@ impl Work for HoldWork<'_> {
         if locked[0].rows.is_empty() {
             return self.repeated(app, lease).await;
         }
+        if locked[1].rows.len() != stay.nights() as usize {
+            let nights = read_nights(app, lease, stay).await?;
+            return Err(if nights.is_empty() {
+                not_in_calendar()
+            } else {
+                insufficient(stay, &nights)
+            }
+            .into());
+        }
         let batch: [(&Statement, Vec<Value>); 3] = [
             (&app.book.hold_reserve_nights, stay.params()),
             (&app.book.hold_insert, self.insert_params(app)),
@@ -89,7 +108,9 @@ impl Work for HoldWork<'_> {
             let mut nights = read_nights(app, lease, stay).await?;
             // This transaction sees its own reservations; the client wants to know what was there before.
             for row in &done[0].rows {
-                let reserved = nights.iter_mut().find(|night| row.first() == Some(&Value::Date(night.day)));
+                let reserved = nights
+                    .iter_mut()
+                    .find(|night| row.first() == Some(&Value::Date(night.day)));
                 if let Some(night) = reserved {
                     night.available += 1;
                 }
@@ -144,7 +165,9 @@ impl HoldWork<'_> {
         let found = lease.run(&app.book.hold_find_key, &key).await?;
         let (hash, allocation) = match found.rows.first().map(Vec::as_slice) {
             Some([Value::Text(hash), Value::Uuid(allocation)]) => (hash, *allocation),
-            row => return Err(shape("request_hash, allocation_id", row.unwrap_or_default()).into()),
+            row => {
+                return Err(shape("request_hash, allocation_id", row.unwrap_or_default()).into());
+            }
         };
         if **hash != *self.fingerprint {
             return Err(ApiError::new(
@@ -154,7 +177,9 @@ impl HoldWork<'_> {
             )
             .into());
         }
-        Ok(Held::Repeated(app.read_allocation(lease, allocation).await?))
+        Ok(Held::Repeated(
+            app.read_allocation(lease, allocation).await?,
+        ))
     }
 }
 
@@ -185,10 +210,16 @@ impl App {
 
     /// Counts and, where the database is there to do it, records a hold that failed for good, in a transaction of its own.
     async fn hold_failed(&self, work: &HoldWork<'_>, error: &ApiError) {
-        let Some(reason) = error.failure() else { return };
+        let Some(reason) = error.failure() else {
+            return;
+        };
         let channel = channel_label(&work.request.channel);
-        self.metrics.inc_pair(Id::AllocationFailed, channel as usize, reason as usize);
-        if !matches!(error.outcome(), Outcome::Insufficient | Outcome::LockTimeout) {
+        self.metrics
+            .inc_pair(Id::AllocationFailed, channel as usize, reason as usize);
+        if !matches!(
+            error.outcome(),
+            Outcome::Insufficient | Outcome::LockTimeout
+        ) {
             return;
         }
         let stay = &work.request.stay;
@@ -199,7 +230,11 @@ impl App {
         });
         let event = Event::new(work.allocation, EventKind::Failed, &payload);
         // The client has its answer either way; the counter above and `pg_errors_total` tell when this is lost.
-        if self.attempt(&self.app_pool, Some(work.request.tenant), &event, 0).await.is_ok() {
+        if self
+            .attempt(&self.app_pool, Some(work.request.tenant), &event, 0)
+            .await
+            .is_ok()
+        {
             self.relay_wake.notify_one();
         }
     }
@@ -207,13 +242,22 @@ impl App {
 
 fn insufficient(stay: &Stay, nights: &[Night]) -> ApiError {
     let calendar_whole = nights.len() == stay.nights() as usize;
-    let open = |night: &Night| if night.stop_sell { 0 } else { night.available.max(0) };
+    let open = |night: &Night| {
+        if night.stop_sell {
+            0
+        } else {
+            night.available.max(0)
+        }
+    };
     let least = nights.iter().map(open).min().filter(|_| calendar_whole);
-    ApiError::conflict("insufficient_availability", "not every night of this stay has a room left")
-        .with("available", json!(least.unwrap_or(0)))
-        .with("nights", json!(nights))
-        .with(
-            "rebook",
-            json!("other nights or another room type: GET /v1/room-types/{id}/availability"),
-        )
+    ApiError::conflict(
+        "insufficient_availability",
+        "not every night of this stay has a room left",
+    )
+    .with("available", json!(least.unwrap_or(0)))
+    .with("nights", json!(nights))
+    .with(
+        "rebook",
+        json!("other nights or another room type: GET /v1/room-types/{id}/availability"),
+    )
 }

@@ -47,7 +47,9 @@ impl<M: Default> Seat<M> {
             return Ok(true);
         }
         let mut lease = app.bounded(app.worker_pool.acquire()).await?;
-        let tried = app.bounded(lease.run(&app.book.try_leadership, &[Value::Int(self.lock)])).await?;
+        let tried = app
+            .bounded(lease.run(&app.book.try_leadership, &[Value::Int(self.lock)]))
+            .await?;
         match tried.rows.first().map(Vec::as_slice) {
             Some([Value::Bool(true)]) => {
                 held.lease = Some(lease);

@@ -23,6 +23,8 @@ pub mod metrics;
 mod outbox;
 mod pool;
 pub mod ports;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod relay;
 pub mod schema;
 mod sqlbook;

@@ -74,11 +74,13 @@ impl Metrics {
             match kind {
                 Kind::Counter => {
                     self.slots.push(AtomicU64::new(0));
-                    self.pieces.push(Piece::Count(format!("{name}{braced} "), slot));
+                    self.pieces
+                        .push(Piece::Count(format!("{name}{braced} "), slot));
                 }
                 Kind::Gauge => {
                     self.slots.push(AtomicU64::new(UNSET));
-                    self.pieces.push(Piece::Gauge(format!("{name}{braced} "), slot));
+                    self.pieces
+                        .push(Piece::Gauge(format!("{name}{braced} "), slot));
                 }
                 Kind::Histogram(bounds) => {
                     let comma = if labels.is_empty() { "" } else { "," };
@@ -92,7 +94,8 @@ impl Metrics {
                     let buckets = bounds.len() + 1;
                     self.slots.extend((0..=buckets).map(|_| AtomicU64::new(0)));
                     self.pieces.push(Piece::Buckets(lines, slot));
-                    self.pieces.push(Piece::Sum(format!("{name}_sum{braced} "), slot + buckets));
+                    self.pieces
+                        .push(Piece::Sum(format!("{name}_sum{braced} "), slot + buckets));
                 }
             }
         }
@@ -203,7 +206,11 @@ fn label_sets(series: Series) -> Vec<String> {
             .collect(),
         Series::Pairs(outer, outers, inner, inners) => outers
             .iter()
-            .flat_map(|a| inners.iter().map(move |b| format!("{outer}=\"{a}\",{inner}=\"{b}\"")))
+            .flat_map(|a| {
+                inners
+                    .iter()
+                    .map(move |b| format!("{outer}=\"{a}\",{inner}=\"{b}\""))
+            })
             .collect(),
     }
 }
@@ -219,13 +226,14 @@ fn push_integer(out: &mut String, mut value: u64) {
             break;
         }
     }
-    out.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+    // Digits are always UTF-8.
+    out.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
     out.push('\n');
 }
 
 fn push_float(out: &mut String, value: f64) {
     use std::fmt::Write;
-    if value >= 0.0 && value < 1e15 && value.fract() == 0.0 {
+    if (0.0..1e15).contains(&value) && value.fract() == 0.0 {
         return push_integer(out, value as u64);
     }
     // Writing to a string cannot fail. The shortest decimal that reads back as the same number.

@@ -104,7 +104,11 @@ impl Pool {
         };
         let (session, primary) = match self.reuse() {
             Some(idle) => (idle.session, idle.primary),
-            None => self.topology.open(self.role).await.map_err(Fault::NoPrimary)?,
+            None => self
+                .topology
+                .open(self.role)
+                .await
+                .map_err(Fault::NoPrimary)?,
         };
         self.show_used(self.size - permits_free(&self.permits));
         Ok(Lease {
@@ -142,7 +146,8 @@ impl Pool {
     }
 
     fn show_used(&self, used: usize) {
-        self.metrics.set_at(Id::ConnectionsUsed, self.label as usize, used as f64);
+        self.metrics
+            .set_at(Id::ConnectionsUsed, self.label as usize, used as f64);
     }
 }
 
@@ -199,7 +204,10 @@ impl Lease {
     ///
     /// # Errors
     /// As [`Session::run_all`].
-    pub async fn run_all(&mut self, batch: &[(&Statement, Vec<Value>)]) -> Result<Vec<Rows>, Fault> {
+    pub async fn run_all(
+        &mut self,
+        batch: &[(&Statement, Vec<Value>)],
+    ) -> Result<Vec<Rows>, Fault> {
         let after = self.state;
         let started = self.enter();
         let result = session(&mut self.session)?.run_all(batch).await;
@@ -214,13 +222,14 @@ impl Lease {
         let started = self.enter();
         self.state = State::Committing;
         let result = session(&mut self.session)?.commit().await;
-        self.leave(started, result, State::Clean).map_err(|fault| match fault {
-            Fault::Db(error @ DbError::Connection(_)) => Fault::Unknown(error.to_string()),
-            Fault::Db(DbError::Server { sqlstate, message }) if server_leaves(&sqlstate) => {
-                Fault::Unknown(format!("{sqlstate}: {message}"))
-            }
-            other => other,
-        })
+        self.leave(started, result, State::Clean)
+            .map_err(|fault| match fault {
+                Fault::Db(error @ DbError::Connection(_)) => Fault::Unknown(error.to_string()),
+                Fault::Db(DbError::Server { sqlstate, message }) if server_leaves(&sqlstate) => {
+                    Fault::Unknown(format!("{sqlstate}: {message}"))
+                }
+                other => other,
+            })
     }
 
     /// Rolls back.
@@ -231,6 +240,14 @@ impl Lease {
         let started = self.enter();
         let result = session(&mut self.session)?.rollback().await;
         self.leave(started, result, State::Clean)
+    }
+
+    /// Ends a transaction that shall not happen. A session that cannot roll back is closed later, which does the same.
+    pub async fn undo(&mut self) {
+        if self.state == State::Open {
+            // Counted where it fails; the caller has its error already.
+            let _ = self.rollback().await;
+        }
     }
 
     /// The server says that it is no primary any more: closes the session and asks all endpoints again.
@@ -249,7 +266,12 @@ impl Lease {
         self.pool.clock.monotonic()
     }
 
-    fn leave<T>(&mut self, started: Duration, result: Result<T, DbError>, after: State) -> Result<T, Fault> {
+    fn leave<T>(
+        &mut self,
+        started: Duration,
+        result: Result<T, DbError>,
+        after: State,
+    ) -> Result<T, Fault> {
         let metrics = &self.pool.metrics;
         let took = self.pool.clock.monotonic().saturating_sub(started);
         metrics.observe(Id::QueryDuration, 0, took.as_secs_f64());
@@ -262,9 +284,10 @@ impl Lease {
         };
         let (code, primary_gone) = match &error {
             DbError::Connection(_) => (SqlState::Connection, true),
-            DbError::Server { sqlstate, .. } => {
-                (SqlState::of(sqlstate), server_leaves(sqlstate) || sqlstate == "25006")
-            }
+            DbError::Server { sqlstate, .. } => (
+                SqlState::of(sqlstate),
+                server_leaves(sqlstate) || sqlstate == "25006",
+            ),
         };
         metrics.inc(Id::PgErrors, code as usize);
         self.state = if primary_gone {
@@ -272,7 +295,11 @@ impl Lease {
             State::Broken
         } else {
             // Outside of a transaction a refused statement leaves the session as it was; inside, it must be rolled back.
-            if after == State::Clean { after } else { State::Open }
+            if after == State::Clean {
+                after
+            } else {
+                State::Open
+            }
         };
         Err(Fault::Db(error))
     }

@@ -68,7 +68,8 @@ impl App {
             let size = batch.messages.len();
             if size > 0 {
                 self.publish(&batch).await?;
-                self.bounded(self.mark_published(seat, &batch.messages)).await?;
+                self.bounded(self.mark_published(seat, &batch.messages))
+                    .await?;
                 done.published += size as u64;
             }
             if size < self.config.relay_batch as usize {
@@ -103,13 +104,16 @@ impl App {
         };
         let count = batch.messages.len() as u64;
         if let Err(error) = result {
-            self.metrics.add_at(Id::OutboxPublished, Success::Error as usize, count);
+            self.metrics
+                .add_at(Id::OutboxPublished, Success::Error as usize, count);
             return Err(RelayError::Broker(error));
         }
-        self.metrics.add_at(Id::OutboxPublished, Success::Ok as usize, count);
+        self.metrics
+            .add_at(Id::OutboxPublished, Success::Ok as usize, count);
         let since = clock.monotonic().saturating_sub(batch.read_at);
         for age in &batch.ages {
-            self.metrics.observe(Id::OutboxLag, 0, (*age + since).as_secs_f64());
+            self.metrics
+                .observe(Id::OutboxLag, 0, (*age + since).as_secs_f64());
         }
         Ok(())
     }
@@ -121,8 +125,10 @@ impl App {
             session.run(mark, &[Value::Int(only.id)]).await?;
             return Ok(());
         }
-        let batch: Vec<(&Statement, Vec<Value>)> =
-            messages.iter().map(|message| (mark, vec![Value::Int(message.id)])).collect();
+        let batch: Vec<(&Statement, Vec<Value>)> = messages
+            .iter()
+            .map(|message| (mark, vec![Value::Int(message.id)]))
+            .collect();
         session.begin(None).await?;
         session.run_all(&batch).await?;
         session.commit().await
@@ -136,12 +142,19 @@ impl App {
             let pause = match &result {
                 Ok(done) => {
                     failures = 0;
-                    if done.leader { self.config.relay_poll } else { self.config.leadership_retry }
+                    if done.leader {
+                        self.config.relay_poll
+                    } else {
+                        self.config.leadership_retry
+                    }
                 }
                 Err(_) => {
                     failures += 1;
                     let pause = BACKOFF_FIRST * 2_u32.pow((failures - 1).min(10));
-                    jittered(pause.min(self.config.relay_backoff_max), self.ports.ids.bits())
+                    jittered(
+                        pause.min(self.config.relay_backoff_max),
+                        self.ports.ids.bits(),
+                    )
                 }
             };
             // While the broker refuses, or another instance leads, a commit is no reason to try sooner.
@@ -175,4 +188,3 @@ fn read_message(row: &[Value]) -> Result<(Message, Duration), Fault> {
         _ => Err(Fault::Db(shape("a row of outbox_batch", row))),
     }
 }
-

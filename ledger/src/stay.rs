@@ -57,7 +57,11 @@ impl Stay {
     /// A row of another shape.
     pub fn from_row(row: &[Value]) -> Result<Self, DbError> {
         match row {
-            [Value::Uuid(room_type), Value::Date(arrival), Value::Date(departure)] => Ok(Self {
+            [
+                Value::Uuid(room_type),
+                Value::Date(arrival),
+                Value::Date(departure),
+            ] => Ok(Self {
                 room_type: *room_type,
                 arrival: *arrival,
                 departure: *departure,

@@ -41,7 +41,9 @@ impl Work for ExpireWork {
 
     async fn run(&self, app: &App, lease: &mut Lease, _attempt: u32) -> Result<bool, Abort> {
         let id = Value::Uuid(self.0);
-        let locked = lease.run(&app.book.sweep_lock, std::slice::from_ref(&id)).await?;
+        let locked = lease
+            .run(&app.book.sweep_lock, std::slice::from_ref(&id))
+            .await?;
         if locked.rows.is_empty() {
             return Ok(false);
         }
@@ -55,7 +57,13 @@ impl Work for ExpireWork {
             "departure": date_of(stay.departure),
         });
         let event = Event::new(self.0, EventKind::Expired, &payload);
-        app.change_nights(lease, &app.book.release_nights, &stay, vec![event.insert(app)]).await?;
+        app.change_nights(
+            lease,
+            &app.book.release_nights,
+            &stay,
+            vec![event.insert(app)],
+        )
+        .await?;
         Ok(true)
     }
 }
@@ -67,7 +75,11 @@ impl App {
     /// The database is not there.
     pub async fn sweep(&self) -> Result<Sweep, Fault> {
         let result = self.sweep_all().await;
-        let outcome = if result.is_ok() { Success::Ok } else { Success::Error };
+        let outcome = if result.is_ok() {
+            Success::Ok
+        } else {
+            Success::Error
+        };
         self.metrics.inc(Id::SweeperRuns, outcome as usize);
         result
     }
@@ -97,11 +109,15 @@ impl App {
 
     async fn sweep_one(&self, candidate: &Candidate, done: &mut Sweep) -> Result<(), Fault> {
         let work = ExpireWork(candidate.allocation);
-        match self.attempt(&self.app_pool, Some(candidate.tenant), &work, 0).await {
+        match self
+            .attempt(&self.app_pool, Some(candidate.tenant), &work, 0)
+            .await
+        {
             Ok(true) => {
                 done.expired += 1;
                 self.metrics.add(Id::HoldsExpired, 1);
-                self.metrics.observe(Id::HoldExpiryLag, 0, candidate.late.as_secs_f64());
+                self.metrics
+                    .observe(Id::HoldExpiryLag, 0, candidate.late.as_secs_f64());
                 self.relay_wake.notify_one();
                 Ok(())
             }
@@ -129,7 +145,11 @@ impl App {
         let limit = [Value::Int(self.config.sweep_batch.into())];
         let rows = lease.run(&self.book.sweep_candidates, &limit).await?;
         let read = |row: &Vec<Value>| match row.as_slice() {
-            [Value::Uuid(tenant), Value::Uuid(allocation), Value::Interval(late)] => Ok(Candidate {
+            [
+                Value::Uuid(tenant),
+                Value::Uuid(allocation),
+                Value::Interval(late),
+            ] => Ok(Candidate {
                 tenant: *tenant,
                 allocation: *allocation,
                 late: Duration::from_micros((*late).max(0) as u64),
@@ -142,7 +162,9 @@ impl App {
     /// Records that a job ran to its end.
     pub(crate) async fn job_succeeded(&self, job: &str) -> Result<(), Fault> {
         let mut lease = self.worker_pool.acquire().await?;
-        lease.run(&self.book.job_succeeded, &[Value::Text(job.into())]).await?;
+        lease
+            .run(&self.book.job_succeeded, &[Value::Text(job.into())])
+            .await?;
         Ok(())
     }
 }

@@ -112,11 +112,14 @@ impl Topology {
         if let Some(primary) = self.primary() {
             match self.ask(primary.endpoint, role).await {
                 Ok(answer) if !answer.standby && answer.timeline == primary.timeline => {
-                    self.metrics.inc(Id::ConnectionAttempts, Attempt::Ok as usize);
+                    self.metrics
+                        .inc(Id::ConnectionAttempts, Attempt::Ok as usize);
                     return Ok((answer.session, primary));
                 }
                 Ok(_) => {}
-                Err(_) => self.metrics.inc(Id::ConnectionAttempts, Attempt::Failed as usize),
+                Err(_) => self
+                    .metrics
+                    .inc(Id::ConnectionAttempts, Attempt::Failed as usize),
             }
             self.doubt(primary);
         }
@@ -127,7 +130,8 @@ impl Topology {
             if let Ok(answer) = answer
                 && !answer.standby
             {
-                self.metrics.inc(Id::ConnectionAttempts, Attempt::Ok as usize);
+                self.metrics
+                    .inc(Id::ConnectionAttempts, Attempt::Ok as usize);
                 return Ok((answer.session, primary));
             }
             self.doubt(primary);
@@ -149,9 +153,14 @@ impl Topology {
         let mut reasons = Vec::new();
         for (at, answer) in join_all(asked).await.into_iter().enumerate() {
             match answer {
-                Ok(answer) if answer.standby => reasons.push(format!("{}: standby", self.endpoints[at])),
+                Ok(answer) if answer.standby => {
+                    reasons.push(format!("{}: standby", self.endpoints[at]))
+                }
                 Ok(answer) => {
-                    if best.as_ref().is_none_or(|(_, b)| answer.timeline > b.timeline) {
+                    if best
+                        .as_ref()
+                        .is_none_or(|(_, b)| answer.timeline > b.timeline)
+                    {
                         best = Some((at, answer));
                     }
                 }
@@ -161,8 +170,10 @@ impl Topology {
         let Some((endpoint, answer)) = best else {
             return Err(self.not_found(&reasons));
         };
-        self.metrics.inc(Id::ConnectionAttempts, Attempt::Ok as usize);
-        self.metrics.set(Id::PrimaryTimeline, answer.timeline as f64);
+        self.metrics
+            .inc(Id::ConnectionAttempts, Attempt::Ok as usize);
+        self.metrics
+            .set(Id::PrimaryTimeline, answer.timeline as f64);
         let mut known = self.known();
         known.failures = 0;
         known.beliefs += 1;
@@ -176,7 +187,8 @@ impl Topology {
     }
 
     fn not_found(&self, reasons: &[String]) -> String {
-        self.metrics.inc(Id::ConnectionAttempts, Attempt::Failed as usize);
+        self.metrics
+            .inc(Id::ConnectionAttempts, Attempt::Failed as usize);
         let mut known = self.known();
         let pause = (BACKOFF_FIRST * 2_u32.pow(known.failures.min(6))).min(BACKOFF_MAX);
         known.failures += 1;

@@ -87,8 +87,7 @@ impl App {
                     Ok(out)
                 }
                 Err(abort) => {
-                    // A session that cannot roll back is closed, which does the same.
-                    let _ = lease.rollback().await;
+                    lease.undo().await;
                     Err(abort)
                 }
             }
@@ -103,12 +102,19 @@ impl App {
     }
 
     /// Attempts until one commits, the ledger refuses, or retries and time are used up.
-    pub(crate) async fn transact<W: Work>(&self, tenant: Uuid, work: &W) -> Result<W::Out, ApiError> {
+    pub(crate) async fn transact<W: Work>(
+        &self,
+        tenant: Uuid,
+        work: &W,
+    ) -> Result<W::Out, ApiError> {
         let clock = &*self.ports.clock;
         let end = clock.monotonic() + self.config.request_deadline;
         let mut pause = self.config.retry_backoff;
         for attempt in 0.. {
-            let abort = match self.attempt(&self.app_pool, Some(tenant), work, attempt).await {
+            let abort = match self
+                .attempt(&self.app_pool, Some(tenant), work, attempt)
+                .await
+            {
                 Ok(out) => return Ok(out),
                 Err(abort) => abort,
             };
@@ -135,21 +141,27 @@ impl App {
             ),
             Abort::Fault(Fault::Unknown(why)) => ApiError::later(
                 OUTCOME_UNKNOWN,
-                format!("{why}; repeat the request as it is, a change that happened is not made twice"),
+                format!(
+                    "{why}; repeat the request as it is, a change that happened is not made twice"
+                ),
                 seconds,
             ),
-            Abort::Fault(Fault::Db(DbError::Server { sqlstate, message })) => match sqlstate.as_str() {
+            Abort::Fault(Fault::Db(DbError::Server { sqlstate, message })) => match sqlstate
+                .as_str()
+            {
                 "55P03" | "57014" | "40P01" => ApiError::later(
                     LOCK_TIMEOUT,
                     "the rows of this stay are in use; repeat the request",
                     seconds,
                 ),
-                "23514" | "23P01" | "23505" | "23503" => {
-                    ApiError::internal(format!("the database refused an inconsistent change ({sqlstate}: {message})"))
-                }
-                code if passes_with_the_server(code) => {
-                    ApiError::later(UNAVAILABLE, format!("the database is not available ({sqlstate})"), seconds)
-                }
+                "23514" | "23P01" | "23505" | "23503" => ApiError::internal(format!(
+                    "the database refused an inconsistent change ({sqlstate}: {message})"
+                )),
+                code if passes_with_the_server(code) => ApiError::later(
+                    UNAVAILABLE,
+                    format!("the database is not available ({sqlstate})"),
+                    seconds,
+                ),
                 _ => ApiError::internal(format!("the database refused ({sqlstate}: {message})")),
             },
             Abort::Fault(fault) => ApiError::later(UNAVAILABLE, fault.to_string(), seconds),
@@ -194,12 +206,16 @@ fn may_pass(abort: &Abort) -> bool {
         Abort::Fault(Fault::NoPrimary(_) | Fault::Late) => true,
         Abort::Fault(Fault::Db(DbError::Connection(_))) => true,
         Abort::Fault(Fault::Db(DbError::Server { sqlstate, .. })) => {
-            matches!(sqlstate.as_str(), "55P03" | "57014" | "40P01" | "40001") || passes_with_the_server(sqlstate)
+            matches!(sqlstate.as_str(), "55P03" | "57014" | "40P01" | "40001")
+                || passes_with_the_server(sqlstate)
         }
     }
 }
 
 /// SQLSTATEs of a server that goes away, comes up, is a standby or full: another moment or another server will do.
 fn passes_with_the_server(sqlstate: &str) -> bool {
-    sqlstate == "25006" || sqlstate.starts_with("57P0") || sqlstate.starts_with("53") || sqlstate.starts_with("08")
+    sqlstate == "25006"
+        || sqlstate.starts_with("57P0")
+        || sqlstate.starts_with("53")
+        || sqlstate.starts_with("08")
 }

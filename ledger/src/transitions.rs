@@ -44,15 +44,17 @@ impl Transition {
     fn refusal(self, status: &str) -> ApiError {
         match (self, status) {
             // Still `held`, but the guard did not take it: its time is over, though no sweep has come by yet.
-            (Transition::Confirm, "held") | (Transition::Confirm | Transition::Release, "expired") => {
+            (Transition::Confirm, "held")
+            | (Transition::Confirm | Transition::Release, "expired") => {
                 ApiError::conflict("hold_expired", "the hold has ended; hold again")
             }
             (Transition::Confirm | Transition::Release, _) => {
                 ApiError::conflict("not_held", format!("the allocation is {status}, not held"))
             }
-            (Transition::Cancel, _) => {
-                ApiError::conflict("not_confirmed", format!("the allocation is {status}, not confirmed"))
-            }
+            (Transition::Cancel, _) => ApiError::conflict(
+                "not_confirmed",
+                format!("the allocation is {status}, not confirmed"),
+            ),
         }
         .with("status", json!(status))
     }
@@ -116,10 +118,24 @@ impl Work for TransitionWork {
         let allocation = match self.transition {
             Transition::Confirm => self.confirm(app, lease, &stay, attempt).await?,
             Transition::Release => {
-                self.give_back(app, lease, &stay, &app.book.release_nights, EventKind::Released).await?
+                self.give_back(
+                    app,
+                    lease,
+                    &stay,
+                    &app.book.release_nights,
+                    EventKind::Released,
+                )
+                .await?
             }
             Transition::Cancel => {
-                self.give_back(app, lease, &stay, &app.book.cancel_nights, EventKind::Cancelled).await?
+                self.give_back(
+                    app,
+                    lease,
+                    &stay,
+                    &app.book.cancel_nights,
+                    EventKind::Cancelled,
+                )
+                .await?
             }
         };
         Ok(Changed {
@@ -133,9 +149,17 @@ impl TransitionWork {
     /// Moves the nights' counters, then takes a free room. The counters' locks keep other confirmations of overlapping stays out
     /// until this one ends, so a room seen free is free, unless somebody writes past the service: then the database refuses
     /// (23P01) and the whole transaction is tried again with another room.
-    async fn confirm(&self, app: &App, lease: &mut Lease, stay: &Stay, attempt: u32) -> Result<Allocation, Abort> {
+    async fn confirm(
+        &self,
+        app: &App,
+        lease: &mut Lease,
+        stay: &Stay,
+        attempt: u32,
+    ) -> Result<Allocation, Abort> {
         let also = vec![(&app.book.free_rooms, stay.params())];
-        let free = app.change_nights(lease, &app.book.confirm_nights, stay, also).await?;
+        let free = app
+            .change_nights(lease, &app.book.confirm_nights, stay, also)
+            .await?;
         let rooms: Vec<Uuid> = free
             .last()
             .iter()
@@ -157,7 +181,10 @@ impl TransitionWork {
         let event = Event::new(self.allocation, EventKind::Confirmed, &payload);
         let assign = vec![Value::Uuid(self.allocation), Value::Uuid(room)];
         let read = (&app.book.allocation_get, vec![Value::Uuid(self.allocation)]);
-        match lease.run_all(&[(&app.book.assign_room, assign), event.insert(app), read]).await {
+        match lease
+            .run_all(&[(&app.book.assign_room, assign), event.insert(app), read])
+            .await
+        {
             Ok(done) => found(done.last()),
             Err(Fault::Db(error)) if error.sqlstate() == Some("23P01") => Err(Abort::Again),
             Err(fault) => Err(fault.into()),
@@ -173,9 +200,15 @@ impl TransitionWork {
         nights: &Statement,
         kind: EventKind,
     ) -> Result<Allocation, Abort> {
-        let event = Event::new(self.allocation, kind, &Payload::new(self.allocation, stay, None));
+        let event = Event::new(
+            self.allocation,
+            kind,
+            &Payload::new(self.allocation, stay, None),
+        );
         let read = (&app.book.allocation_get, vec![Value::Uuid(self.allocation)]);
-        let done = app.change_nights(lease, nights, stay, vec![event.insert(app), read]).await?;
+        let done = app
+            .change_nights(lease, nights, stay, vec![event.insert(app), read])
+            .await?;
         found(done.last())
     }
 }
@@ -183,7 +216,9 @@ impl TransitionWork {
 fn found(rows: Option<&Rows>) -> Result<Allocation, Abort> {
     match rows.and_then(|rows| rows.rows.first()) {
         Some(row) => Ok(Allocation::from_row(row)?),
-        None => Err(ApiError::not_found("allocation_not_found", "there is no such allocation").into()),
+        None => {
+            Err(ApiError::not_found("allocation_not_found", "there is no such allocation").into())
+        }
     }
 }
 
@@ -199,7 +234,12 @@ impl Work for ReadWork {
 
 impl App {
     /// Makes the change, once.
-    pub(crate) async fn change(&self, tenant: Uuid, allocation: Uuid, transition: Transition) -> Result<Changed, ApiError> {
+    pub(crate) async fn change(
+        &self,
+        tenant: Uuid,
+        allocation: Uuid,
+        transition: Transition,
+    ) -> Result<Changed, ApiError> {
         let started = self.ports.clock.monotonic();
         let work = TransitionWork {
             allocation,
@@ -219,13 +259,23 @@ impl App {
     }
 
     /// One allocation of the tenant.
-    pub(crate) async fn allocation(&self, tenant: Uuid, allocation: Uuid) -> Result<Allocation, ApiError> {
+    pub(crate) async fn allocation(
+        &self,
+        tenant: Uuid,
+        allocation: Uuid,
+    ) -> Result<Allocation, ApiError> {
         self.transact(tenant, &ReadWork(allocation)).await
     }
 
     /// Reads an allocation in the transaction under way; 404 where the tenant has none of this id.
-    pub(crate) async fn read_allocation(&self, lease: &mut Lease, allocation: Uuid) -> Result<Allocation, Abort> {
-        let rows = lease.run(&self.book.allocation_get, &[Value::Uuid(allocation)]).await?;
+    pub(crate) async fn read_allocation(
+        &self,
+        lease: &mut Lease,
+        allocation: Uuid,
+    ) -> Result<Allocation, Abort> {
+        let rows = lease
+            .run(&self.book.allocation_get, &[Value::Uuid(allocation)])
+            .await?;
         found(Some(&rows))
     }
 

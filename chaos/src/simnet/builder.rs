@@ -63,8 +63,8 @@ impl SimBuilder {
         Ok(())
     }
 
-    /// Runs until the script's future returns, and gives its value. Hosts boot before the script starts; they are dropped,
-    /// not stopped, when it ends.
+    /// Runs until the script's future returns, and gives its value. What the script does before its
+    /// first `await` (links, clocks) precedes the first step of every host. Hosts are dropped, not stopped, when it ends.
     ///
     /// # Errors
     /// A wrong configuration; a panic in any task; a stray `tokio::spawn`; the time limit.
@@ -125,8 +125,8 @@ impl SimBuilder {
             let value = script(main.1).await;
             *main.0.borrow_mut() = Some(value);
         })));
-        let limit = self.config.time_limit;
-        Engine::new(&sim, hosts, tasks, outcome, Transport::new(guard, shared, self.config), limit)
+        let (limit, stopwatch) = (self.config.time_limit, self.config.stopwatch);
+        Engine::new(&sim, hosts, tasks, outcome, Transport::new(guard, shared, self.config), limit, stopwatch)
     }
 }
 

@@ -68,6 +68,9 @@ pub struct NetConfig {
     pub time_limit: Duration,
     /// Also keep a SHA-256 over every delivered packet with its payload ([`NetStats::packet_sha256`](super::NetStats)).
     pub hash_packets: bool,
+    /// Tells the host's own time, if the caller wants to know where it goes ([`Sim::books`](super::Sim::books)). Only the
+    /// caller has a clock; what it says never reaches the simulation.
+    pub stopwatch: Option<fn() -> Duration>,
 }
 
 impl NetConfig {
@@ -84,6 +87,7 @@ impl NetConfig {
             epoch_unix_nanos: 1_704_067_200_000_000_000,
             time_limit: Duration::from_secs(60 * 86_400),
             hash_packets: false,
+            stopwatch: None,
         }
     }
 

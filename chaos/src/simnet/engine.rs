@@ -41,14 +41,15 @@ pub(super) struct Engine<T> {
     sleep: Pin<Box<Sleep>>,
     armed: Option<u64>,
     limit: Duration,
-    /// Hosts have run once: the script may start.
-    booted: bool,
+    stopwatch: Option<fn() -> Duration>,
+    /// When the time that is being booked began.
+    booked: Duration,
     runtime: RuntimeMetrics,
     pub transport: Transport,
 }
 
 impl<T: 'static> Engine<T> {
-    pub fn new(sim: &Sim, hosts: Vec<Host>, script: LocalSet, outcome: Outcome<T>, transport: Transport, limit: Duration) -> Self {
+    pub fn new(sim: &Sim, hosts: Vec<Host>, script: LocalSet, outcome: Outcome<T>, transport: Transport, limit: Duration, stopwatch: Option<fn() -> Duration>) -> Self {
         let script_ready = Ready::new(sim.0.root.clone());
         Self {
             hosts,
@@ -61,13 +62,15 @@ impl<T: 'static> Engine<T> {
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
             limit,
-            booted: false,
+            stopwatch,
+            booked: stopwatch.map_or(Duration::ZERO, |now| now()),
             runtime: Handle::current().metrics(),
             transport,
         }
     }
 
-    /// Starts every host, in the order they were added; the script starts after they have run for the first time.
+    /// Creates the process of every host, in the order they were added. They run after the first step of the script, so that
+    /// it can set links and clocks before the first packet.
     pub fn start(&mut self) {
         self.hosts.iter_mut().for_each(Host::start);
     }
@@ -124,7 +127,7 @@ impl<T: 'static> Engine<T> {
             self.handle(event);
         }
         self.shared.state().stats = self.transport.stats;
-        if self.booted && self.script_ready.take() {
+        if self.script_ready.take() {
             let _ = Pin::new(&mut self.script).poll(&mut Context::from_waker(&self.script_waker));
             self.check(None)?;
             if let Some(value) = self.outcome.borrow_mut().take() {
@@ -135,7 +138,9 @@ impl<T: 'static> Engine<T> {
         for index in 0..self.hosts.len() {
             if self.hosts[index].is_due() {
                 self.transport.stats.polls += 1;
+                self.book(self.hosts.len());
                 self.hosts[index].poll();
+                self.book(index);
                 self.check(Some(index))?;
                 if !self.hosts[index].is_running() {
                     self.ended(index);
@@ -148,8 +153,16 @@ impl<T: 'static> Engine<T> {
             self.transport.evict(eviction.host, eviction.port);
             eviction.done();
         }
-        self.booted = true;
         self.transport.failure.take().map_or(Ok(None), Err)
+    }
+
+    /// Books the time since the last call.
+    fn book(&mut self, account: usize) {
+        if let Some(now) = self.stopwatch {
+            let now = now();
+            self.shared.state().books[account] += now.saturating_sub(self.booked);
+            self.booked = now;
+        }
     }
 
     /// A process is over by itself: it is down, unless a boot was asked for since.

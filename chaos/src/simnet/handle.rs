@@ -49,6 +49,8 @@ pub(super) struct State {
     pub up: Vec<bool>,
     pub stats: NetStats,
     pub packets: Option<Sha256>,
+    /// Own time of each host's polls, and of everything else last.
+    pub books: Vec<Duration>,
 }
 
 impl Shared {
@@ -57,6 +59,7 @@ impl Shared {
             links,
             commands: VecDeque::new(),
             up: vec![true; names.len()],
+            books: vec![Duration::ZERO; names.len() + 1],
             stats: NetStats::default(),
             packets: hash_packets.then(Sha256::new),
         };
@@ -309,6 +312,14 @@ impl Sim {
     #[must_use]
     pub fn stats(&self) -> NetStats {
         self.0.state().stats
+    }
+
+    /// Where the run's own time went so far: each host by name, then `"network"`, which is everything else. Zero without
+    /// [`NetConfig::stopwatch`](super::NetConfig).
+    #[must_use]
+    pub fn books(&self) -> Vec<(String, Duration)> {
+        let names = self.0.names.iter().map(String::as_str).chain(["network"]);
+        names.map(str::to_owned).zip(self.0.state().books.iter().copied()).collect()
     }
 
     /// SHA-256 in hex over every packet delivered so far; `None` unless [`NetConfig::hash_packets`](super::NetConfig) is set.

@@ -335,6 +335,7 @@ fn what_is_on_the_wire_at_a_crash_arrives_and_what_is_not_is_lost() {
 #[test]
 fn a_crashed_and_restarted_listener_takes_its_port_again() {
     let (log, _) = run(steady(1), echo, |_, _| async { std::future::pending().await }, |sim| async move {
+        sim.sleep_until(ms(1)).await;
         for boot in 2..6 {
             sim.crash("server");
             sim.sleep_until(sim.now() + ms(3)).await;

@@ -108,3 +108,121 @@ fn a_tower_service_is_served() {
         });
     assert!(answer.unwrap() < ms(40));
 }
+
+#[test]
+fn a_keep_alive_connection_lost_with_its_server_is_replaced_without_an_error() {
+    // The pooled connection is known to be closed, or found closed before a byte of the request was sent.
+    for fault in [Sim::kill as fn(&Sim, &str), Sim::stop] {
+        let answers = with_echo(
+            |ctx, client| async move {
+                let first = text(client.get("server", 80, "/1").await);
+                ctx.sim.sleep_until(ms(2000)).await;
+                (first, text(client.get("server", 80, "/2").await))
+            },
+            move |sim| async move {
+                sim.sleep_until(ms(500)).await;
+                fault(&sim, "server");
+                sim.sleep_until(ms(1000)).await;
+                sim.boot("server");
+            },
+        );
+        assert_eq!(answers.unwrap(), ("GET /1 0".into(), "GET /2 0".into()));
+    }
+}
+
+#[test]
+fn a_request_that_may_have_arrived_is_never_sent_twice() {
+    let outcome = with_echo(
+        |_, client| async move {
+            let first = text(client.get("server", 80, "/1").await);
+            let error = client.get("server", 80, "/slow").await.unwrap_err();
+            (first, error.may_have_been_sent(), format!("{error}").starts_with("connection to server:80 broke"))
+        },
+        |sim| async move {
+            sim.sleep_until(ms(500)).await;
+            sim.kill("server");
+            sim.boot("server");
+        },
+    );
+    assert_eq!(outcome.unwrap(), ("GET /1 0".into(), true, true));
+}
+
+#[test]
+fn deadlines_tell_whether_the_request_was_sent() {
+    let outcome = with_echo(
+        |ctx, client| async move {
+            let mut seen = vec![];
+            let request = || http::Request::get("/slow").body(Bytes::new()).unwrap();
+            let error = client.request("server", 80, request(), ms(300)).await.unwrap_err();
+            seen.push((error.is_timeout(), error.may_have_been_sent(), ctx.sim.now().as_millis()));
+            ctx.sim.crash("server");
+            ctx.sim.sleep_until(ms(1000)).await;
+            let error = client.request("server", 80, request(), ms(300)).await.unwrap_err();
+            seen.push((error.is_timeout(), error.may_have_been_sent(), ctx.sim.now().as_millis()));
+            seen
+        },
+        no_faults,
+    );
+    assert_eq!(outcome.unwrap(), [(true, true, 300), (true, false, 1300)]);
+}
+
+#[test]
+fn a_refused_connection_is_an_error_of_connecting() {
+    let outcome = with_echo(
+        |_, client| async move {
+            let error = client.get("server", 81, "/").await.unwrap_err();
+            (matches!(&error, HttpError::Connect { to, .. } if to == "server:81"), error.may_have_been_sent())
+        },
+        no_faults,
+    );
+    assert_eq!(outcome.unwrap(), (true, false));
+}
+
+#[test]
+fn idle_connections_are_bounded_in_number_and_age() {
+    let connections = |burst: usize, idle_max: usize, pause: u64| {
+        let opened = with_echo(
+            move |ctx, _| async move {
+                let client = Client::new(&ctx, ClientConfig { idle_max, idle_age: ms(5000), timeout: ms(5000) });
+                let mut tasks = vec![];
+                for round in 0..2 {
+                    for _ in 0..burst {
+                        let client = client.clone();
+                        tasks.push(ctx.spawn(async move { client.get("server", 80, "/").await.map(drop) }));
+                    }
+                    for task in tasks.drain(..) {
+                        task.await.unwrap().unwrap();
+                    }
+                    ctx.sim.sleep_until(ms(1000 + pause * (round + 1))).await;
+                }
+                ctx.sim.stats().delivered
+            },
+            no_faults,
+        );
+        opened.unwrap()
+    };
+    // The second burst of 4 costs as many handshakes (3 packets each) and closings as connections could not be kept.
+    let kept = connections(4, 4, 0);
+    assert!(connections(4, 1, 0) >= kept + 9, "three connections were closed");
+    assert!(connections(4, 4, 10_000) >= kept + 12, "all were too old");
+}
+
+#[test]
+fn a_graceful_stop_answers_running_requests_and_refuses_new_ones() {
+    let outcome = with_echo(
+        |ctx, client| async move {
+            let slow = ctx.spawn({
+                let client = client.clone();
+                async move { text(client.get("server", 80, "/slow").await) }
+            });
+            ctx.sim.sleep_until(ms(600)).await;
+            let refused = matches!(client.get("server", 80, "/").await, Err(HttpError::Connect { .. }));
+            (slow.await.unwrap(), refused, ctx.sim.is_up("server"))
+        },
+        |sim| async move {
+            sim.sleep_until(ms(500)).await;
+            sim.stop("server");
+        },
+    );
+    assert_eq!(outcome.unwrap(), ("GET /slow 0".into(), true, false));
+}
