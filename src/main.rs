@@ -1,2 +1,2 @@
-//! Command line of firedrill.
+//! Command line of firedrill: arguments → one library call → exit code.
 fn main() {}

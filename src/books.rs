@@ -1,0 +1,85 @@
+//! The CPU books of one run: what each part of the pipeline took on this thread.
+//!
+//! Invariant: nothing that is measured here reaches the recording, the rules or the judge. A run stays on one thread, so the
+//! thread's CPU clock is the run's. Waiting is not counted.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// CPU time by part, in the order in which the parts were first booked.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    parts: Vec<(String, Duration)>,
+}
+
+impl Books {
+    /// Runs a part and books what it took.
+    pub fn measure<T>(&mut self, part: &str, work: impl FnOnce() -> T) -> T {
+        let before = thread_cpu();
+        let result = work();
+        self.add(part, thread_cpu().saturating_sub(before));
+        result
+    }
+
+    /// Books CPU time that a part measured itself.
+    pub fn add(&mut self, part: &str, time: Duration) {
+        match self.parts.iter_mut().find(|(name, _)| name == part) {
+            Some((_, sum)) => *sum += time,
+            None => self.parts.push((part.to_owned(), time)),
+        }
+    }
+
+    /// All parts together.
+    pub fn total(&self) -> Duration {
+        self.parts.iter().map(|(_, time)| *time).sum()
+    }
+
+    /// The parts.
+    pub fn into_parts(self) -> Vec<(String, Duration)> {
+        self.parts
+    }
+}
+
+/// CPU time of this thread since it began.
+pub fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
+}
+
+/// Most memory that the process had resident, in bytes; `None` where the system does not say.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_works_is_booked_and_its_times_add_up() {
+        let mut books = Books::default();
+        let mut sum = 0u64;
+        for _ in 0..2 {
+            books.measure("work", || sum = (1..3_000_000u64).fold(sum, |a, b| a.rotate_left(1).wrapping_add(b)));
+        }
+        assert_ne!(sum, 0);
+        books.add("other", Duration::from_secs(2));
+        let total = books.total();
+        let parts = books.into_parts();
+        assert_eq!(parts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["work", "other"]);
+        assert!(parts[0].1 > Duration::ZERO);
+        assert_eq!(total, parts[0].1 + Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_peak_of_memory_is_known_where_proc_is() {
+        if std::path::Path::new("/proc/self/status").exists() {
+            assert!(peak_memory().expect("VmHWM is there") > 100_000);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What a run is made from: scenarios, rules and the ledger's SQL, embedded or from disk.
+//!
+//! Invariant: everything is read and checked before anything is run; what is wrong is refused whole, with file, line and
+//! reason, and all of it at once where more than one thing is wrong.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use alerts::rules::RuleSet;
+use chaos::{scenario::Scenario, simulate};
+use include_dir::{Dir, include_dir};
+use ledger::{
+    SqlBook,
+    schema::{self, Schema},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{exit::Error, tree::Tree};
+
+static SCENARIOS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/scenarios");
+static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/alerts/rules");
+
+/// Where inputs come from; `None` is what the program carries.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Scenario files.
+    pub scenarios: Option<PathBuf>,
+    /// Rule files.
+    pub rules: Option<PathBuf>,
+    /// The ledger's folder.
+    pub ledger: Option<PathBuf>,
+}
+
+impl Sources {
+    /// The flags that name the same sources again, each with a space before it.
+    pub fn flags(&self, with_scenarios: bool) -> String {
+        let scenarios = self.scenarios.as_ref().filter(|_| with_scenarios);
+        [("--scenarios", scenarios), ("--rules", self.rules.as_ref()), ("--ledger", self.ledger.as_ref())]
+            .iter()
+            .filter_map(|(flag, path)| Some(format!(" {flag} {}", quote(&(*path)?.display().to_string()))))
+            .collect()
+    }
+}
+
+/// A scenario and the text that it was read from.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// As it was understood.
+    pub scenario: Scenario,
+    /// As it was written.
+    pub text: String,
+}
+
+/// Checked inputs.
+#[derive(Debug)]
+pub struct Inputs {
+    /// By name.
+    pub scenarios: Vec<Known>,
+    /// The alert rules.
+    pub rules: RuleSet,
+    /// Hash of the rule files.
+    pub rules_sha256: String,
+    /// The ledger's SQL.
+    pub schema: Arc<Schema>,
+    /// Its hash.
+    pub ledger_sha256: String,
+}
+
+impl Inputs {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// All that is wrong, one line each.
+    pub fn load(sources: &Sources) -> Result<Inputs, Error> {
+        let scenario_files = match &sources.scenarios {
+            Some(folder) => Tree::read(folder, &["toml"])?,
+            None => Tree::embedded(&SCENARIOS, &["toml"]),
+        };
+        let rule_files = match &sources.rules {
+            Some(folder) => Tree::read(folder, &["yml", "yaml"])?,
+            None => Tree::embedded(&RULES, &["yml", "yaml"]),
+        };
+        let schema = ledger(sources.ledger.as_deref())?;
+        Ok(Inputs {
+            scenarios: scenarios(&scenario_files)?,
+            rules_sha256: rule_files.sha256(),
+            rules: rules(&rule_files)?,
+            ledger_sha256: schema_sha256(&schema),
+            schema: Arc::new(schema),
+        })
+    }
+
+    /// The scenarios of these names, in this order and each once; all of them where none is named.
+    ///
+    /// # Errors
+    /// A name that there is not, with those that resemble it.
+    pub fn select(&self, names: &[String]) -> Result<Vec<&Known>, Error> {
+        if names.is_empty() {
+            return Ok(self.scenarios.iter().collect());
+        }
+        let mut chosen: Vec<&Known> = Vec::new();
+        for name in names {
+            let known = self.scenarios.iter().find(|known| *known.scenario.name == **name);
+            let known = known.ok_or_else(|| Error::Input(self.unknown(name)))?;
+            if !chosen.iter().any(|other| other.scenario.name == known.scenario.name) {
+                chosen.push(known);
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let names = self.scenarios.iter().map(|known| &*known.scenario.name);
+        let mut near: Vec<(f64, &str)> = names.map(|known| (strsim::jaro_winkler(name, known), known)).collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let similar: Vec<&str> = near.iter().filter(|(score, _)| *score > 0.8).take(3).map(|(_, name)| *name).collect();
+        if similar.is_empty() {
+            let all: Vec<&str> = self.scenarios.iter().map(|known| &*known.scenario.name).collect();
+            format!("there is no scenario `{name}`; there are: {}", all.join(", "))
+        } else {
+            format!("there is no scenario `{name}`; did you mean {}?", similar.join(" or "))
+        }
+    }
+}
+
+/// One scenario from its text; `file` is what messages call it.
+///
+/// # Errors
+/// All that is wrong with it, one line each.
+pub fn scenario(file: &str, text: &str) -> Result<Scenario, Error> {
+    Scenario::parse(file, text).map_err(|errors| lines(&errors))
+}
+
+fn scenarios(files: &Tree) -> Result<Vec<Known>, Error> {
+    let mut known: Vec<Known> = Vec::new();
+    let mut wrong = Vec::new();
+    for (path, text) in &files.files {
+        match Scenario::parse(&files.name(path), text) {
+            Ok(scenario) => known.push(Known { scenario, text: text.clone() }),
+            Err(errors) => wrong.extend(errors),
+        }
+    }
+    if wrong.is_empty() { Ok(known) } else { Err(lines(&wrong)) }
+}
+
+fn rules(files: &Tree) -> Result<RuleSet, Error> {
+    let named: Vec<(String, &str)> = files.files.iter().map(|(path, text)| (files.name(path), text.as_str())).collect();
+    RuleSet::from_sources(named.iter().map(|(name, text)| (name.as_str(), *text))).map_err(|errors| lines(&errors))
+}
+
+/// The ledger's SQL, which the simulated database must be able to execute.
+fn ledger(folder: Option<&Path>) -> Result<Schema, Error> {
+    let (schema, origin) = match folder {
+        Some(folder) => {
+            let schema = schema::from_dir(folder).map_err(|error| Error::Input(error.to_string()))?;
+            (schema, folder.display().to_string())
+        }
+        None => (schema::embedded(), "built-in".to_owned()),
+    };
+    SqlBook::new(&schema.statements).map_err(|error| Error::Input(format!("{origin}/{error}")))?;
+    match simulate::compile(&schema) {
+        Ok(_) => Ok(schema),
+        Err(errors) => {
+            let placed: Vec<String> = errors.iter().map(|error| format!("{origin}/{error}")).collect();
+            Err(lines(&placed))
+        }
+    }
+}
+
+fn lines(errors: &[impl ToString]) -> Error {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    Error::Input(lines.join("\n"))
+}
+
+fn schema_sha256(schema: &Schema) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    part(&schema.bootstrap);
+    for (kind, files) in [("migrations", &schema.migrations), ("sql", &schema.statements)] {
+        part(kind);
+        for (name, text) in files {
+            part(name);
+            part(text);
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A word as a POSIX shell reads it back.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_for_the_shell_where_it_must_be() {
+        for (word, quoted) in [("a/b-c.d", "a/b-c.d"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''"), ("$x", "'$x'")] {
+            assert_eq!(quote(word), quoted);
+        }
+    }
+
+    #[test]
+    fn the_flags_name_the_same_sources_again() {
+        let sources = Sources { scenarios: Some("s".into()), rules: Some("my rules".into()), ledger: None };
+        assert_eq!(sources.flags(true), " --scenarios s --rules 'my rules'");
+        assert_eq!(sources.flags(false), " --rules 'my rules'");
+        assert_eq!(Sources::default().flags(true), "");
+    }
+}

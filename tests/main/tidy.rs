@@ -1,0 +1,175 @@
+//! The rules that the repository sets itself, as tests.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::program::{root, scenarios};
+
+/// Longest Rust file, in lines.
+const LINES_MAX: usize = 500;
+
+/// Longer files, each with the reason for which it stays whole.
+const LONGER: [(&str, &str); 0] = [];
+
+/// Folders that are no part of the repository.
+const OUTSIDE: [&str; 3] = ["target", ".git", "store"];
+
+/// Every text file: path relative to the root, and its text.
+fn files() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![root().to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            if path.is_dir() {
+                if !OUTSIDE.contains(&&*name) && !path.join("CACHEDIR.TAG").exists() {
+                    folders.push(path);
+                }
+            } else if let Ok(text) = fs::read_to_string(&path)
+                && name != ".git"
+            {
+                found.push((relative(&path), text));
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() > 100, "the repository has more files than {}", found.len());
+    found
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned()
+}
+
+/// Fails with all complaints at once.
+fn none(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn text_is_plain() {
+    let mut complaints = Vec::new();
+    for (path, text) in files() {
+        if text.contains('\r') {
+            complaints.push(format!("{path}: CR at a line's end"));
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            complaints.push(format!("{path}: the last line does not end"));
+        }
+        // In a patch, an empty line of context is one space.
+        let trailing = |line: &str| line.ends_with([' ', '\t']) && !path.ends_with(".patch");
+        if let Some(index) = text.lines().position(trailing) {
+            complaints.push(format!("{path}:{}: white space at the end", index + 1));
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn a_rust_file_is_short_and_says_what_it_is() {
+    let mut complaints = Vec::new();
+    for (path, text) in files().iter().filter(|(path, _)| path.ends_with(".rs")) {
+        let lines = text.lines().count();
+        let reason = LONGER.iter().find(|(longer, _)| longer == path);
+        match reason {
+            None if lines > LINES_MAX => complaints.push(format!("{path}: {lines} lines, more than {LINES_MAX}")),
+            Some(_) if lines <= LINES_MAX => complaints.push(format!("{path}: {lines} lines, no longer too long")),
+            _ => {}
+        }
+        if !text.starts_with("//!") {
+            complaints.push(format!("{path}: does not open with what it is (`//!`)"));
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn nothing_is_left_undone_and_nothing_names_a_machine() {
+    // Put together here, so that this file does not name them.
+    let banned = [
+        ["to", "do!"].concat(),
+        ["unimple", "mented!"].concat(),
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["XX", "X"].concat(),
+        ["/ho", "me/"].concat(),
+        ["/ro", "ot/"].concat(),
+        ["/wo", "rk/"].concat(),
+        ["/Us", "ers/"].concat(),
+    ];
+    let mut complaints = Vec::new();
+    for (path, text) in files().iter().filter(|(path, _)| path != "clippy.toml" && path != "Cargo.toml") {
+        for (index, line) in text.lines().enumerate() {
+            for word in banned.iter().filter(|word| line.contains(&***word)) {
+                complaints.push(format!("{path}:{}: {word}", index + 1));
+            }
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn dependencies_come_from_the_public_registry() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("the lock is there");
+    let sources = lock.lines().filter_map(|line| line.strip_prefix("source = "));
+    let other: Vec<&str> = sources.filter(|source| *source != "\"registry+https://github.com/rust-lang/crates.io-index\"").collect();
+    assert!(other.is_empty(), "{other:?}");
+}
+
+#[test]
+fn every_rule_has_a_scenario_that_needs_it() {
+    let texts: Vec<(String, String)> = files();
+    let scenarios: Vec<&String> = texts.iter().filter(|(path, _)| path.starts_with("scenarios/")).map(|(_, text)| text).collect();
+    let rules = texts.iter().filter(|(path, _)| path.starts_with("alerts/rules/"));
+    let mut judged = 0;
+    let mut complaints = Vec::new();
+    for (path, text) in rules {
+        for line in text.lines().filter_map(|line| line.trim().strip_prefix("alert_id:")) {
+            let id = line.trim().trim_matches(['"', '\'']);
+            let needed = scenarios.iter().any(|text| text.contains(&format!("alert = \"{id}\"")));
+            if !needed {
+                complaints.push(format!("{path}: no scenario must fire {id}"));
+            }
+            judged += 1;
+        }
+    }
+    none(complaints);
+    assert!(judged >= 8, "{judged} rules");
+}
+
+#[test]
+fn the_readme_lists_every_scenario_and_every_option() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README is there");
+    let mut complaints = Vec::new();
+    for name in scenarios() {
+        if !readme.contains(&format!("| `{name}` |")) {
+            complaints.push(format!("README.md: no row for the scenario {name}"));
+        }
+    }
+    for command in ["run", "replay"] {
+        let help = crate::program::call(&[command, "--help"]).stdout;
+        let words = help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2);
+        for option in words.map(|word| word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-')) {
+            if option != "--help" && !readme.contains(option) {
+                complaints.push(format!("README.md: no word of {command} {option}"));
+            }
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn every_break_is_judged() {
+    let mut kept: Vec<String> = files()
+        .iter()
+        .filter_map(|(path, _)| path.strip_prefix("breaks/").filter(|name| name.ends_with(".patch")))
+        .map(str::to_owned)
+        .collect();
+    kept.sort();
+    let mut judged = crate::breaks::patches();
+    judged.sort();
+    assert_eq!(kept, judged, "breaks/*.patch and the table of tests/main/breaks.rs");
+}
