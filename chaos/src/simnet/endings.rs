@@ -94,7 +94,8 @@ impl Transport {
         }
     }
 
-    /// Frees a port from sockets that nobody owns, so that it can be bound again.
+    /// Frees a port from sockets that nobody owns, so that it can be bound again. A peer that waits for what such a socket
+    /// could not send yet widens its window one day, and is answered with a reset.
     pub fn evict(&mut self, host: u16, port: u16) {
         for entry in netstat(ip_of(host)).entries {
             let Some(key) = entry.peer.and_then(|peer| FlowKey::of(entry.local, peer)) else {
@@ -104,11 +105,6 @@ impl Transport {
                 continue;
             }
             self.inject(rst(key.reverse()));
-            let said_goodbye = entry.state == Some(NetstatState::FinWait2)
-                || self.flows.get(&key).is_some_and(|f| f.fin_sent);
-            if !said_goodbye {
-                self.send(key, rst(key)); // the peer would wait for the rest for ever
-            }
         }
         self.collect();
     }

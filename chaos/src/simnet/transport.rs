@@ -29,8 +29,6 @@ const RTO_MAX: Duration = Duration::from_secs(120);
 const SYN_RTO: Duration = Duration::from_secs(1);
 const SYN_RETRIES: u32 = 6;
 const SYN_ACK_RETRIES: u32 = 5;
-/// An idle flow is remembered this long after its FIN.
-const FIN_NANOS: u64 = 60 * 1_000_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -40,7 +38,6 @@ pub(super) struct Flow {
     attempt: u32,
     timer: u64,
     held: bool,
-    pub fin_sent: bool,
 }
 
 pub(super) struct Transport {
@@ -171,7 +168,6 @@ impl Transport {
         }
         self.sweep_flows();
         let flow = self.flows.entry(key).or_default();
-        flow.fin_sent = (flow.fin_sent && !flags.syn) | flags.fin;
         if flow.blocked.is_empty() {
             flow.attempt = 0;
             self.attempt(key, packet);
@@ -186,11 +182,8 @@ impl Transport {
             return;
         }
         let now = self.now;
-        self.flows.retain(|_, flow| {
-            flow.last >= now
-                || !flow.blocked.is_empty()
-                || (flow.fin_sent && flow.last + FIN_NANOS >= now)
-        });
+        self.flows
+            .retain(|_, flow| flow.last >= now || !flow.blocked.is_empty());
         self.flows_before_sweep = (self.flows.len() * 2).max(1024);
     }
 

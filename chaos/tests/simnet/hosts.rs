@@ -323,3 +323,59 @@ fn a_connection_left_over_by_a_crashed_client_does_not_block_its_port_for_ever()
     );
     assert_eq!(log.at("49152 Ok(0)") - log.at("wrapped"), 1000);
 }
+
+#[test]
+fn what_a_crashed_host_had_still_to_repeat_is_never_sent() {
+    let server = |ctx: HostCtx, _| async move {
+        let listener = TcpListener::bind("0.0.0.0:80").await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        ctx.sim.sleep_until(secs(1)).await;
+        stream.write_u8(1).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let client = |ctx: HostCtx, log: Log| async move {
+        let mut stream = TcpStream::connect("server:80").await.unwrap();
+        let end = timeout(secs(100), stream.read_u8()).await;
+        log.note(&ctx.sim, if end.is_err() { "silence" } else { "data" });
+    };
+    let (log, _) = run(steady(1), server, client, |sim| async move {
+        sim.sleep_until(ms(500)).await;
+        sim.partition("server", "client");
+        sim.sleep_until(ms(1500)).await;
+        sim.crash("server");
+        sim.boot("server");
+        sim.repair("server", "client");
+        sim.sleep_until(secs(200)).await;
+    });
+    assert_eq!(log.texts(), ["silence"]);
+}
+
+#[test]
+fn a_restart_resets_readers_of_data_that_the_old_process_could_not_send() {
+    let server = |ctx: HostCtx, log: Log| async move {
+        let listener = TcpListener::bind("0.0.0.0:80").await.unwrap();
+        log.note(&ctx.sim, format!("boot {}", ctx.boot));
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(&[0; 120_000]).await.unwrap(); // both buffers hold it; the window is shut
+        std::future::pending::<()>().await;
+    };
+    let client = |ctx: HostCtx, log: Log| async move {
+        let mut stream = TcpStream::connect("server:80").await.unwrap();
+        ctx.sim.sleep_until(secs(2)).await;
+        let end = timeout(secs(100), stream.read_to_end(&mut vec![])).await;
+        log.note(
+            &ctx.sim,
+            format!("{:?}", end.map(|r| r.map_err(|e| e.kind()))),
+        );
+    };
+    let (log, _) = run(steady(1), server, client, |sim| async move {
+        sim.sleep_until(secs(1)).await;
+        sim.kill("server");
+        sim.boot("server");
+        sim.sleep_until(secs(200)).await;
+    });
+    assert_eq!(
+        log.texts(),
+        ["boot 1", "boot 2", "Ok(Err(ConnectionReset))"]
+    );
+}
