@@ -22,6 +22,19 @@ impl Books {
         result
     }
 
+    /// Runs work that books parts of its time itself; the rest of it goes to `rest`.
+    pub fn split<T>(&mut self, rest: &str, work: impl FnOnce() -> T, parts: impl FnOnce(&T) -> Vec<(&'static str, Duration)>) -> T {
+        let before = thread_cpu();
+        let result = work();
+        let mut left = thread_cpu().saturating_sub(before);
+        for (part, time) in parts(&result) {
+            self.add(part, time);
+            left = left.saturating_sub(time);
+        }
+        self.add(rest, left);
+        result
+    }
+
     /// Books CPU time that a part measured itself.
     pub fn add(&mut self, part: &str, time: Duration) {
         match self.parts.iter_mut().find(|(name, _)| name == part) {
@@ -68,12 +81,12 @@ mod tests {
             books.measure("work", || sum = (1..3_000_000u64).fold(sum, |a, b| a.rotate_left(1).wrapping_add(b)));
         }
         assert_ne!(sum, 0);
-        books.add("other", Duration::from_secs(2));
+        books.split("rest", || (), |()| vec![("other", Duration::from_secs(2))]);
         let total = books.total();
         let parts = books.into_parts();
-        assert_eq!(parts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["work", "other"]);
+        assert_eq!(parts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["work", "other", "rest"]);
         assert!(parts[0].1 > Duration::ZERO);
-        assert_eq!(total, parts[0].1 + Duration::from_secs(2));
+        assert_eq!(total, parts[0].1 + Duration::from_secs(2) + parts[2].1);
     }
 
     #[test]

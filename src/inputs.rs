@@ -9,7 +9,7 @@ use std::{
 };
 
 use alerts::rules::RuleSet;
-use chaos::{scenario::Scenario, simulate};
+use chaos::scenario::Scenario;
 use include_dir::{Dir, include_dir};
 use ledger::{
     SqlBook,
@@ -160,7 +160,7 @@ fn ledger(folder: Option<&Path>) -> Result<Schema, Error> {
         None => (schema::embedded(), "built-in".to_owned()),
     };
     SqlBook::new(&schema.statements).map_err(|error| Error::Input(format!("{origin}/{error}")))?;
-    match simulate::compile(&schema) {
+    match chaos::compile(&schema) {
         Ok(_) => Ok(schema),
         Err(errors) => {
             let placed: Vec<String> = errors.iter().map(|error| format!("{origin}/{error}")).collect();

@@ -1,15 +1,22 @@
 //! firedrill: a fire drill for a service and its alarms.
 //!
 //! One way through the house: scenario + seed → simulate → recording → rules → timeline → judge → verdict → report
-//! (`pipeline`). Around it: the command line (`cli`), what it reads (`inputs`, `tree`), what it leaves (`artefacts`,
-//! `bundle`, `report`) and how it ends (`exit`). Only this crate touches disk and terminal.
+//! (`pipeline`). Around it: the command line (`cli`), what it reads (`inputs`, `tree`), what it does in parallel (`jobs`,
+//! `runner`), what it leaves (`artefacts`, `bundle`, `report`) and how it ends (`exit`). Only this crate touches disk and
+//! terminal.
 
 pub mod artefacts;
 pub mod baseline;
 pub mod books;
 pub mod bundle;
+pub mod cli;
 pub mod exit;
-pub mod report;
-pub mod tree;
+pub mod inputs;
+pub mod jobs;
+pub mod observe;
+pub mod pipeline;
 pub mod progress;
+pub mod replay;
+pub mod report;
 pub mod runner;
+pub mod tree;

@@ -8,8 +8,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use alerts::{
     rules::{Schedule, Up},
     scrape::{Ingest, Target},
+    timeline::{AlertHistory, AlertState, Timeline},
 };
-use chaos::recording::{EPOCH_UNIX_S, Event, Nanos, Recording};
+use chaos::{
+    judge::Firing,
+    recording::{EPOCH_UNIX_S, Event, Nanos, Recording},
+};
 
 /// The job label of every target.
 const JOB: &str = "inventory-service";
@@ -89,6 +93,40 @@ fn join(lines: &[Box<str>], text: &mut String) {
     }
 }
 
+/// What the judge is told: each span in which an alert fired, with when it became pending.
+pub fn firings(timeline: &Timeline) -> Vec<Firing> {
+    timeline.alerts.iter().flat_map(spans).collect()
+}
+
+/// The spans of one alert. A rule without the label `alert_id` goes by its name, so that its firing is not lost.
+fn spans(alert: &AlertHistory) -> Vec<Firing> {
+    let labels: BTreeMap<String, String> =
+        alert.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let mut spans: Vec<Firing> = Vec::new();
+    let mut pending = None;
+    for change in &alert.transitions {
+        let at_ms = nanos(change.t_ms) / MILLISECOND;
+        match change.state {
+            AlertState::Pending => pending = Some(at_ms),
+            AlertState::Firing => spans.push(Firing {
+                alert_id: labels.get("alert_id").unwrap_or(&alert.alert).clone(),
+                branch: labels.get("branch").cloned(),
+                labels: labels.clone(),
+                pending_at_ms: pending.take().unwrap_or(at_ms),
+                fired_at_ms: at_ms,
+                resolved_at_ms: None,
+            }),
+            AlertState::Resolved | AlertState::Inactive => {
+                pending = None;
+                if let Some(open) = spans.last_mut().filter(|open| open.resolved_at_ms.is_none()) {
+                    open.resolved_at_ms = Some(at_ms);
+                }
+            }
+        }
+    }
+    spans
+}
+
 /// When the evaluator was up, from its changes; a change to the state that it has changes nothing. It stops only with its
 /// host, so each return is a restart, from which Prometheus restores its alerts.
 fn up_intervals(changes: &[(Nanos, bool)], duration: Nanos) -> Vec<Up> {
@@ -113,6 +151,7 @@ fn up_intervals(changes: &[(Nanos, bool)], duration: Nanos) -> Vec<Up> {
 
 #[cfg(test)]
 mod tests {
+    use alerts::{labels::Labels, timeline::Transition};
     use chaos::recording::{BodyDiff, Recorder};
 
     use super::*;
@@ -131,6 +170,42 @@ mod tests {
             let seen: Vec<_> = seen.iter().map(|up| (up.from_ms - start, up.to_ms - start, up.restarted)).collect();
             assert_eq!(seen, expected, "{changes:?}");
         }
+    }
+
+    #[test]
+    fn each_span_of_an_alert_is_a_firing_in_virtual_time() {
+        let at = |seconds: i64, state| Transition { t_ms: (EPOCH_UNIX_S + seconds) * 1_000, state, value: 1.0 };
+        let history = |labels: &[(&str, &str)], transitions: Vec<Transition>| AlertHistory {
+            file: "f.yml".into(),
+            group: "g".into(),
+            alert: "Named".into(),
+            labels: Labels::of(labels),
+            annotations: BTreeMap::new(),
+            transitions,
+        };
+        use AlertState::{Firing as Fires, Inactive, Pending, Resolved};
+        let identified = [("alert_id", "X-1"), ("branch", "lag"), ("instance", "a")];
+        let timeline = Timeline {
+            alerts: vec![
+                history(&identified, vec![at(15, Pending), at(30, Inactive), at(45, Pending), at(75, Fires), at(90, Resolved), at(105, Fires)]),
+                history(&[("instance", "b")], vec![at(30, Fires), at(60, Resolved)]),
+                history(&identified, vec![at(15, Pending)]),
+            ],
+            evaluations: 7,
+        };
+        let seen = firings(&timeline);
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|firing| (&*firing.alert_id, firing.branch.as_deref(), firing.pending_at_ms, firing.fired_at_ms, firing.resolved_at_ms))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("X-1", Some("lag"), 45_000, 75_000, Some(90_000)),
+                ("X-1", Some("lag"), 105_000, 105_000, None),
+                ("Named", None, 30_000, 30_000, Some(60_000)),
+            ]
+        );
     }
 
     #[test]

@@ -59,18 +59,11 @@ pub struct Alert {
     pub fired_at_s: Option<f64>,
     /// Most that may pass from the symptom to the firing; `None` where it need not fire.
     pub budget_s: Option<f64>,
-    /// When that firing ended; `None` if it did not fire or still fires at the end.
+    /// When the last of its firings resolved; `None` if it did not fire or still fires at the end.
     pub resolved_at_s: Option<f64>,
-    /// When its symptom became true in ground truth.
+    /// Seconds from its symptom in ground truth (or the end of an outage of monitoring) to the firing.
     #[serde(skip)]
-    pub symptom_at_s: Option<f64>,
-}
-
-impl Alert {
-    /// Seconds from the symptom to the firing.
-    pub fn detect_s(&self) -> Option<f64> {
-        Some(self.fired_at_s? - self.symptom_at_s?)
-    }
+    pub detect_s: Option<f64>,
 }
 
 /// One thing that did not hold, or could not be judged.
@@ -93,7 +86,7 @@ pub struct Run {
     pub seed: u64,
     /// What it came to.
     pub verdict: Verdict,
-    /// Every alert of the catalogue that is in scope, by id.
+    /// Every alert that has a symptom, or that the scenario or a firing names, by id.
     pub alerts: Vec<Alert>,
     /// What did not hold; empty exactly for `pass`.
     pub findings: Vec<Finding>,
@@ -145,7 +138,7 @@ pub(crate) mod tests {
             fired_at_s: None,
             budget_s: None,
             resolved_at_s: None,
-            symptom_at_s: None,
+            detect_s: None,
         };
         Run {
             scenario: scenario.into(),
@@ -159,7 +152,7 @@ pub(crate) mod tests {
                     fired_at_s: Some(4_215.0),
                     budget_s: Some(345.0),
                     resolved_at_s: Some(5_400.0),
-                    symptom_at_s: Some(3_900.0),
+                    detect_s: Some(315.0),
                 },
                 silent("RESV-PLT-004", Expected::Never),
             ],

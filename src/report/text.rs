@@ -62,15 +62,12 @@ impl Cell {
     fn of(alert: &Alert) -> Cell {
         match (alert.expected, alert.fired_at_s) {
             (Expected::Must, None) => Cell::Missed,
-            (Expected::Must, Some(fired)) => {
-                let after_s = alert.detect_s().unwrap_or(fired);
-                let budget_s = alert.budget_s.unwrap_or_default();
-                if after_s > budget_s {
-                    Cell::Late { after_s, budget_s }
-                } else {
-                    Cell::Detected { after_s, budget_s }
-                }
-            }
+            (Expected::Must, Some(fired)) => match (alert.detect_s, alert.budget_s) {
+                (Some(after_s), Some(budget_s)) if after_s > budget_s => Cell::Late { after_s, budget_s },
+                (Some(after_s), Some(budget_s)) => Cell::Detected { after_s, budget_s },
+                // It fired, and not for its symptom.
+                _ => Cell::False(fired),
+            },
             (Expected::May, Some(fired)) => Cell::Allowed(fired),
             (Expected::Never, Some(fired)) => Cell::False(fired),
             (Expected::May | Expected::Never, None) => Cell::Silent,
@@ -250,7 +247,9 @@ mod tests {
     }
 
     fn fired(run: &mut Run, index: usize, at: Option<f64>) {
-        run.alerts[index].fired_at_s = at;
+        let alert = &mut run.alerts[index];
+        alert.fired_at_s = at;
+        alert.detect_s = at.filter(|_| alert.budget_s.is_some()).map(|at| at - 3_900.0);
     }
 
     #[test]
