@@ -144,7 +144,10 @@ impl Stage<'_> {
 
     fn set_up(&mut self) -> Result<(), String> {
         // When the migrations ran is no part of a spec.
-        self.own(self.worker, Request::Sql("UPDATE job_runs SET succeeded_at = now()".to_owned()))?;
+        self.own(
+            self.worker,
+            Request::Sql("UPDATE job_runs SET succeeded_at = now()".to_owned()),
+        )?;
         let mut tenant = "T".to_owned();
         let mut open: Option<String> = None;
         for line in &self.spec.setup {
