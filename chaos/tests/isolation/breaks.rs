@@ -9,6 +9,8 @@ use crate::{
     play::Arm,
     postgres,
     real::Real,
+    say,
+    simulated::Simulated,
     statements::{self, Statements},
 };
 
@@ -83,23 +85,33 @@ fn each_break_has_its_row() {
 }
 
 #[test]
-fn the_real_database_sees_each_sql_break() {
+fn the_real_database_sees_each_sql_break_and_the_simulated_one_sees_the_same() {
     for (patch, spec) in BREAKS {
         let dir = broken(patch);
         let ledger = dir.path().join("ledger");
         let statements = statements::load(&ledger).unwrap();
-        let Some(mut arm) = Real::new("breaks", &ledger) else {
-            return;
-        };
-        let found = seen(&mut arm, &statements, spec);
+        let mut simulated = Simulated::new(&ledger).unwrap();
+        let on_simulated = seen(&mut simulated, &statements, spec);
         assert!(
-            !found.is_empty(),
-            "{patch}: the spec {spec} does not see it"
+            !on_simulated.is_empty(),
+            "{patch}: the spec {spec} does not see it in the simulated database"
         );
-        eprintln!(
-            "break {patch}: {} permutations of {spec} differ, the first:\n{}",
-            found.len(),
-            found[0]
+        let Some(mut real) = Real::new("breaks", &ledger) else {
+            continue;
+        };
+        let on_real = seen(&mut real, &statements, spec);
+        assert!(
+            !on_real.is_empty(),
+            "{patch}: the spec {spec} does not see it in PostgreSQL"
         );
+        assert_eq!(
+            on_real.join("\n"),
+            on_simulated.join("\n"),
+            "{patch}: {spec} (PostgreSQL, simulated)"
+        );
+        say(&format!(
+            "break {patch}: {} permutations of {spec} differ on both arms",
+            on_real.len()
+        ));
     }
 }

@@ -14,6 +14,7 @@ mod pairs;
 mod play;
 mod random;
 mod real;
+mod simulated;
 mod spec;
 mod statements;
 mod world;
@@ -27,6 +28,7 @@ use std::{
 
 use play::Arm;
 use real::Real;
+use simulated::Simulated;
 use spec::Spec;
 use statements::Statements;
 
@@ -108,7 +110,7 @@ impl Played {
 
     /// Prints the first differences and says how many there are.
     fn verdict(&self, arm: &str) -> Result<(), String> {
-        for text in self.differences.iter().take(20) {
+        for text in self.differences.iter().take(40) {
             say(text);
         }
         match self.differences.len() {
@@ -190,18 +192,20 @@ fn the_specs_hold_on_both_arms() {
         record(&statements);
     }
     let files = committed();
-    let real = on_postgresql(&statements, &files);
-    let mut verdicts = Vec::new();
-    let on_real = match &real {
-        Some((version, played)) => {
-            verdicts.push(played.verdict(&format!("PostgreSQL {version}")));
-            format!("{} on PostgreSQL {version}", played.specs)
+    let mut simulated = Simulated::new(&postgres::ledger_dir()).unwrap();
+    let played = Played::of(&mut simulated, &statements, &files);
+    let mut verdicts = vec![played.verdict("the simulated database")];
+    let on_real = match on_postgresql(&statements, &files) {
+        Some((version, real)) => {
+            verdicts.push(real.verdict(&format!("PostgreSQL {version}")));
+            format!("{} on PostgreSQL {version}", real.specs)
         }
         None => "none on PostgreSQL".to_owned(),
     };
+    let (specs, permutations) = (played.specs, played.permutations);
     let pairs = pairs::covered(files.values().flatten()).len();
     say(&format!(
-        "isolation specs: {on_real}, {pairs} pairs covered"
+        "isolation specs: {specs} on the simulated engine, {on_real}, {pairs} pairs covered ({permutations} permutations)"
     ));
     let failed: Vec<String> = verdicts.into_iter().filter_map(Result::err).collect();
     assert!(failed.is_empty(), "{}", failed.join("; "));

@@ -9,7 +9,11 @@
 //!
 //! Left out: what depends on who runs first after two waited for the same end. It is not defined by PostgreSQL either.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use ledger::ports::{Role, Rows, SessionSettings, Statement, Value};
 use uuid::Uuid;
@@ -52,6 +56,23 @@ pub trait Arm {
     fn finish(&mut self, session: usize) -> Result<Ended, String>;
     /// The wall clock, microseconds since 1970.
     fn now_us(&self) -> i64;
+}
+
+/// Whether a session waits for itself, by way of others.
+pub fn cyclic<Id: Ord + Copy>(blockers: &BTreeMap<Id, Vec<Id>>) -> bool {
+    fn reaches<Id: Ord + Copy>(
+        blockers: &BTreeMap<Id, Vec<Id>>,
+        from: Id,
+        to: Id,
+        seen: &mut BTreeSet<Id>,
+    ) -> bool {
+        let next = blockers.get(&from).into_iter().flatten();
+        next.copied()
+            .any(|next| next == to || (seen.insert(next) && reaches(blockers, next, to, seen)))
+    }
+    blockers
+        .keys()
+        .any(|&id| reaches(blockers, id, id, &mut BTreeSet::new()))
 }
 
 /// What a permutation did, one line per event.
@@ -122,6 +143,11 @@ impl Stage<'_> {
     }
 
     fn set_up(&mut self) -> Result<(), String> {
+        // When the migrations ran is no part of a spec.
+        self.own(
+            self.worker,
+            Request::Sql("UPDATE job_runs SET succeeded_at = now()".to_owned()),
+        )?;
         let mut tenant = "T".to_owned();
         let mut open: Option<String> = None;
         for line in &self.spec.setup {

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     binary::{Bound, decode_row},
-    play::{Arm, Ended, Outcome, Request},
+    play::{Arm, Ended, Outcome, Request, cyclic},
     postgres::{Database, Server},
 };
 
@@ -220,22 +220,7 @@ async fn all_wait(sessions: &[Connected], admin: &mut PgConnection) -> Result<bo
         }
         blockers.insert(pid, by);
     }
-    Ok(!pids
-        .iter()
-        .any(|pid| reaches(&blockers, *pid, *pid, &mut Vec::new())))
-}
-
-fn reaches(blockers: &BTreeMap<i32, Vec<i32>>, from: i32, to: i32, seen: &mut Vec<i32>) -> bool {
-    blockers.get(&from).into_iter().flatten().any(|&next| {
-        if next == to {
-            return true;
-        }
-        if seen.contains(&next) {
-            return false;
-        }
-        seen.push(next);
-        reaches(blockers, next, to, seen)
-    })
+    Ok(!cyclic(&blockers))
 }
 
 async fn call(mut connection: PgConnection, request: Request) -> (PgConnection, Outcome) {
