@@ -54,8 +54,8 @@ pub struct Pass {
     pub end: Nanos,
 }
 
-/// Commits remembered in case that a failover loses them: far more than a standby can lag behind while the run goes on.
-const REMEMBERED: usize = 20_000;
+/// Commits remembered in case that a failover loses them: minutes of a busy run. If it loses more, no verdict is given.
+const REMEMBERED: usize = 2_000;
 
 /// Feeds every frame to every observer, in order.
 pub fn read(frames: impl Iterator<Item = Frame>, observers: &mut [&mut dyn Observer]) -> Pass {
@@ -91,6 +91,7 @@ struct Reader {
     pass: Pass,
     timeline: u32,
     recent: VecDeque<Commit>,
+    forgotten: Option<u64>,
     changes: Vec<Change>,
 }
 
@@ -121,13 +122,16 @@ impl Reader {
                 }
             }
         }
+        if self.forgotten.is_some_and(|lsn| lsn >= commit.lsn) {
+            self.unreadable(format!("a failover lost more than the last {REMEMBERED} commits: what they undid is not known"));
+        }
         self.pass.commits += 1;
         self.decode(&commit);
         for observer in observers.iter_mut() {
             observer.commit(at, &commit, &self.changes);
         }
         if self.recent.len() == REMEMBERED {
-            self.recent.pop_front();
+            self.forgotten = self.recent.pop_front().map(|commit| commit.lsn);
         }
         self.recent.push_back(commit);
     }
@@ -137,12 +141,14 @@ impl Reader {
         for row in &commit.rows {
             match Change::read(row) {
                 Ok(change) => self.changes.push(change),
-                Err(reason) => {
-                    self.pass.unreadable.0 += 1;
-                    self.pass.unreadable.1.get_or_insert(reason);
-                }
+                Err(reason) => self.unreadable(reason),
             }
         }
+    }
+
+    fn unreadable(&mut self, reason: String) {
+        self.pass.unreadable.0 += 1;
+        self.pass.unreadable.1.get_or_insert(reason);
     }
 }
 
@@ -190,6 +196,19 @@ mod tests {
         let mut standing = Standing::default();
         let pass = read(story.frames.into_iter(), &mut [&mut standing]);
         assert_eq!((standing.0, pass.commits, pass.commits_lost), (2, 2, 1));
+    }
+
+    #[test]
+    fn more_lost_commits_than_are_remembered_are_admitted() {
+        let lose = |count: u64| {
+            let world = World::new();
+            let mut story = Story::new(&world);
+            (0..count).for_each(|number| story.hold(number, number as u32, 5, 1));
+            story.promote(count, 0);
+            story.hold(count + 1, 9, 5, 1);
+            read(story.frames.into_iter(), &mut []).unreadable.0
+        };
+        assert_eq!((lose(2_000), lose(2_001)), (0, 1));
     }
 
     #[test]

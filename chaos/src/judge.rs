@@ -192,4 +192,6 @@ fn seconds(at: Nanos) -> f64 {
 }
 
 #[cfg(test)]
+mod day;
+#[cfg(test)]
 mod tests;

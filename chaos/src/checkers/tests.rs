@@ -61,7 +61,7 @@ fn check_in(
 
 /// Index of the first planned hold on any stay whose owner is tenant 0, and its stay.
 fn planned_hold(world: &World, nth: usize) -> (u32, Stay) {
-    let holds = world
+    let mut holds = world
         .plan
         .operations
         .iter()
@@ -74,7 +74,7 @@ fn planned_hold(world: &World, nth: usize) -> (u32, Stay) {
             }
             _ => None,
         });
-    holds.skip(nth).next().expect("a hold")
+    holds.nth(nth).expect("a hold")
 }
 
 fn follower(world: &World, of: u32, wanted: fn(&PlannedKind) -> bool) -> Option<u32> {
@@ -166,8 +166,7 @@ fn a_checker_that_panics_is_unknown_and_leaves_the_others_alone() {
     struct Broken(Notes);
     impl Observer for Broken {
         fn event(&mut self, _: Nanos, _: &Event) {
-            let none: Option<u8> = None;
-            none.expect("a checker of its own mistakes");
+            panic!("a checker of its own mistakes");
         }
     }
     impl Check for Broken {

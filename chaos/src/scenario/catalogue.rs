@@ -48,7 +48,7 @@ pub const ALERTS: &[AlertSpec] = &[
         "RESV-INV-001",
         None,
         "InventoryOverbookingObserved",
-        [0, 300, 0, 60],
+        [0, 60, 0, 60],
     ),
     row(
         "RESV-INV-002",
@@ -141,7 +141,7 @@ pub const ALERTS: &[AlertSpec] = &[
         [0, 0, 0, 45],
     ),
     row("RESV-PLT-001", None, "TenantMismatchProbe", [0, 300, 0, 45]),
-    row("RESV-PLT-002", None, "DatabaseFailover", [0, 300, 0, 45]),
+    row("RESV-PLT-002", None, "DatabaseFailover", [0, 120, 0, 45]),
     row("RESV-PLT-003", None, "ClockDriftHigh", [120, 0, 0, 165]),
     row("RESV-PLT-004", None, "TargetDown", [120, 0, 0, 165]),
     row("RESV-PLT-005", None, "GroupHoldThrashing", [0, 300, 0, 45]),

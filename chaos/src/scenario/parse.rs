@@ -19,13 +19,14 @@ use crate::recording::Nanos;
 
 pub(super) fn parse(file: &str, source: &str) -> Result<Scenario, Vec<ScenarioError>> {
     let mut errors = Errors::new(file, source);
-    let (table, syntax) = DeTable::parse_recoverable(source);
-    for error in syntax {
-        errors.push(&error.span().unwrap_or(0..0), error.message());
-    }
-    if !errors.is_empty() {
-        return Err(errors.finish());
-    }
+    let table = match DeTable::parse(source) {
+        Ok(table) => table,
+        // After a slip of syntax the rest is guesswork: the first place is the one to mend.
+        Err(error) => {
+            errors.push(&error.span().unwrap_or(0..0), error.message());
+            return Err(errors.finish());
+        }
+    };
     let keys = Keys::new("the scenario", 0..0, table.get_ref());
     match scenario(&mut errors, keys, file) {
         Some(scenario) if errors.is_empty() => Ok(scenario),

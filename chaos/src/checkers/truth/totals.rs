@@ -98,11 +98,11 @@ impl Totals {
     /// A host came up: what it had counted so far is the past.
     pub(super) fn booted(&mut self, host: &Arc<str>, truth: &[u64; TOTALS.len()]) {
         let instance = self.0.entry(host.clone()).or_default();
-        for index in 0..TOTALS.len() {
+        for (index, happened) in truth.iter().enumerate() {
             if instance.scraped {
                 instance.before[index] += instance.current(index);
             }
-            instance.unseen[index] += truth[index] - instance.at_scrape[index];
+            instance.unseen[index] += happened - instance.at_scrape[index].min(*happened);
         }
         instance.scraped = false;
         instance.at_scrape = *truth;

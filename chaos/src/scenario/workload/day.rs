@@ -3,7 +3,7 @@
 //! Invariant: the numbers asked for are planned; a hold that the service refuses takes its followers with it, which is why
 //! there are a few more than asked for.
 
-use super::{Crowd, Fate, MINUTE, ORDINARY, PlannedKind, SECOND};
+use super::{Crowd, Fate, MINUTE, ORDINARY, PlannedKind, RELOADED, SECOND};
 use crate::{recording::Nanos, scenario::MILLISECOND};
 
 const HOUR: Nanos = 60 * MINUTE;
@@ -35,14 +35,18 @@ pub(super) fn fill(crowd: &mut Crowd, requests: u32, holds: u32) {
     // Followers of refused holds are never sent, hence as many searches more.
     let searches = (requests + planned / 10).saturating_sub(crowd.operations.len() as u32);
     let popular: Vec<_> = (0..200).map(|_| crowd.any_stay()).collect();
-    for at in spread(crowd, searches, days) {
+    for at in spread(
+        crowd,
+        searches - searches * RELOADED as u32 / (1000 + RELOADED as u32),
+        days,
+    ) {
         let client = crowd.client();
         let stay = if crowd.stays.chance(500) {
             popular[crowd.stays.below(popular.len() as u64) as usize]
         } else {
             crowd.any_stay()
         };
-        crowd.search(at, client, stay);
+        crowd.browse(at, client, stay);
     }
 }
 

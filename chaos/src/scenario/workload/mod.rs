@@ -12,7 +12,10 @@ mod sweep;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Client, Fixtures, MINUTE, PlannedKind, PlannedOp, RoomType, SECOND, Scenario, Stream};
+use super::{
+    Client, Fixtures, MILLISECOND, MINUTE, PlannedKind, PlannedOp, RoomType, SECOND, Scenario,
+    Stream,
+};
 use crate::recording::{Nanos, Stay};
 
 /// A kind of workload and its parameters.
@@ -53,6 +56,9 @@ pub enum Workload {
 
 /// From one sweep to the next: the scheduler triggers them at whole multiples of this, counted from the start of the run.
 pub const SWEEP_EVERY: Nanos = 10 * SECOND;
+
+/// Searches that are repeated, of 1000.
+const RELOADED: u64 = 300;
 
 /// Nothing is sent in the last seconds, so that every answer is still seen.
 const QUIET_END: Nanos = 10 * SECOND;
@@ -176,6 +182,15 @@ impl<'a> Crowd<'a> {
 
     fn search(&mut self, at: Nanos, client: Client, stay: Stay) {
         self.push(at, client, stay.tenant, PlannedKind::Search(stay));
+    }
+
+    /// A search that some guests repeat within seconds, as people reload a page: what a cache is good for.
+    fn browse(&mut self, at: Nanos, client: Client, stay: Stay) {
+        self.search(at, client, stay);
+        if self.stays.chance(RELOADED) {
+            let again = at + 500 * MILLISECOND + self.stays.below(3 * SECOND);
+            self.search(again, client, stay);
+        }
     }
 
     /// Adds a hold; its index for followers, unless it would come too late.

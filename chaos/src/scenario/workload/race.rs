@@ -25,6 +25,7 @@ pub(super) fn fill(crowd: &mut Crowd, races: u32) {
             let taken = crowd.hold(start - SECOND, Client::Guests, stay);
             decide(crowd, start - SECOND, Client::Guests, taken, stay.tenant);
         }
+        crowd.search(start, Client::Desk, stay);
         let first = start + 100 * MILLISECOND;
         let second = first.saturating_add_signed(crowd.arrivals.between(-APART, APART));
         for (at, client) in [(first, Client::Desk), (second, Client::Channel)] {

@@ -41,7 +41,7 @@ pub(super) fn fill(crowd: &mut Crowd, per_minute: u32, hold_per_mille: u16, hot_
             last_hold = ((index as usize) < crowd.operations.len()).then_some(index);
         } else {
             let stay = crowd.any_stay();
-            crowd.search(at, client, stay);
+            crowd.browse(at, client, stay);
         }
     }
 }
