@@ -66,6 +66,8 @@ struct Remembered {
     /// Length of the part that names the series; 0 where only an equal line may be reused.
     key: u32,
     series: Option<SeriesId>,
+    /// Read anew each time: a later sample of the same series, or one that follows instants of its own.
+    again: bool,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,7 @@ impl Draft {
         seen.sort_unstable();
         let again: Vec<usize> = seen.windows(2).filter(|two| two[0].0 == two[1].0).map(|two| two[1].1).collect();
         for at in &again {
-            self.lines[*at] = Remembered { key: 0, series: None, ..self.lines[*at] };
+            self.lines[*at] = Remembered { key: 0, series: None, again: true, ..self.lines[*at] };
         }
         !again.is_empty()
     }
@@ -217,9 +219,9 @@ impl TargetState {
         for (at, text) in body.split('\n').enumerate() {
             let to = from + text.len();
             let before = self.lines.get(at).copied();
-            let span = |key: usize, series| Remembered { from: from as u32, to: to as u32, key: key as u32, series };
+            let span = |key: usize, series| Remembered { from: from as u32, to: to as u32, key: key as u32, series, again: false };
             let line = match before.map(|line| (line, &self.body[line.from as usize..line.to as usize])) {
-                Some((line, same)) if same == text && !text.starts_with("# TYPE") => {
+                Some((line, same)) if same == text && !line.again && !text.starts_with("# TYPE") => {
                     draft.samples += usize::from(line.series.is_some());
                     span(line.key as usize, line.series)
                 }
@@ -265,7 +267,7 @@ impl TargetState {
         let labels = |types: &[(String, MetricType)]| target_labels(target, &sample, types);
         if let Some(t_ms) = sample.timestamp_ms {
             draft.timed.push((labels(&self.types), t_ms, sample.value));
-            return Ok(span(0, None));
+            return Ok(Remembered { again: true, ..span(0, None) });
         }
         let key = exposition::key_length(text).unwrap_or(0);
         let series = match self.keys.get(&text[..key]) {
@@ -279,7 +281,7 @@ impl TargetState {
         if store.column_of(series) != self.column {
             // It was written at instants of its own before, and nothing goes on by itself there.
             draft.timed.push((store.labels(series).clone(), draft.start_ms, sample.value));
-            return Ok(span(0, None));
+            return Ok(Remembered { again: true, ..span(0, None) });
         }
         draft.changes.push((series, sample.value));
         Ok(span(key, Some(series)))
@@ -341,7 +343,7 @@ fn target_labels(target: &Target, sample: &exposition::Sample<'_>, types: &[(Str
             None => Arc::from(&**value),
         };
         let mut name = name.to_string();
-        while (name == "job" || name == "instance") || (name != "job" && pairs.iter().any(|(have, _)| **have == *name)) {
+        while name == "job" || name == "instance" || pairs.iter().any(|(have, _)| **have == *name) {
             name.insert_str(0, "exported_");
         }
         pairs.push((name.into(), value));

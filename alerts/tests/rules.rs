@@ -131,8 +131,10 @@ fn fired(timeline: &Timeline) -> BTreeMap<String, i64> {
     out
 }
 
-/// `fires` gives the only alert allowed and its budget in seconds.
-fn check(rows: &[(&str, i64, Option<(&str, i64)>, Bend)]) {
+/// Name, seconds after the symptom's beginning, the only alert allowed with its budget in seconds, and the bend.
+type Case<'a> = (&'a str, i64, Option<(&'a str, i64)>, Bend);
+
+fn check(rows: &[Case<'_>]) {
     for (name, length_s, fires, bend) in rows {
         let timeline = simulate(SYMPTOM_S + length_s, *bend);
         let got = fired(&timeline);
@@ -228,7 +230,7 @@ fn an_old_count_is_no_new_overbooking() {
     // Counted long ago; then the target is lost for four scrapes (under TargetDown's two minutes) and comes back, then restarts.
     let bend: Bend = |instance, number, t| {
         if number == 1 {
-            instance.set("inventory_overbooking_actual_total", if t < -3000 || t > 600 { 0.0 } else { 3.0 });
+            instance.set("inventory_overbooking_actual_total", if (-3000..=600).contains(&t) { 3.0 } else { 0.0 });
             return !(0..60).contains(&t);
         }
         true

@@ -50,7 +50,10 @@ fn group(found: &Aggregate, columns: &[Column]) -> Vec<Group> {
     for (at, column) in columns.iter().enumerate() {
         let labels = key(found, &column.labels);
         let fresh = || Group { labels: labels.clone(), drop_name: column.drop_name, members: Vec::new() };
-        groups.entry(labels.clone()).or_insert_with(fresh).members.push(at);
+        let group = groups.entry(labels.clone()).or_insert_with(fresh);
+        // One member without its name takes the name from the whole group.
+        group.drop_name |= column.drop_name;
+        group.members.push(at);
     }
     groups.into_values().collect()
 }
@@ -153,13 +156,13 @@ fn choose(
     bottom: bool,
     instants: &[i64],
 ) -> Result<Vec<Column>, EvalFailure> {
+    if let Some(bad) = param.iter().find(|param| param.is_nan() || param.abs() >= i64::MAX as f64) {
+        return Err(EvalFailure::new(format!("parameter value {bad} is not a whole number")));
+    }
     let mut kept: Vec<Vec<f64>> = vec![vec![STALE; instants.len()]; columns.len()];
     let mut order: Vec<usize> = Vec::new();
     for group in groups {
         for at in 0..instants.len() {
-            if param[at].is_nan() || param[at].abs() >= i64::MAX as f64 {
-                return Err(EvalFailure::new(format!("parameter {} is not a whole number", param[at])));
-            }
             let count = param[at].max(0.0) as usize;
             let mut ranked: Vec<(usize, f64)> = group
                 .members

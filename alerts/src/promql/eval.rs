@@ -107,6 +107,13 @@ impl Query {
         self.plan.result_type()
     }
 
+    /// True when some selector of the query, those in subqueries included, matches this label set.
+    pub fn selects(&self, labels: &Labels) -> bool {
+        let mut found = false;
+        self.plan.selectors(&mut |selector| found |= selector.accepts(labels));
+        found
+    }
+
     pub(crate) fn plan(&self) -> &Node {
         &self.plan
     }

@@ -72,9 +72,8 @@ pub(super) fn vector(context: &Context<'_>, call: &Call, instants: &[i64]) -> Re
                 Some(arg) => context.scalar(arg, instants)?,
                 None => vec![0.0; instants.len()],
             };
-            let keep_name = function == super::range::RangeFunction::Last;
             let windows = Windows::read(window, context, instants)?;
-            Ok(windows.columns(context, keep_name, |at, view| function.answer(view, param[at], instants[at])))
+            Ok(windows.columns(context, function.keeps_name(), |at, view| function.answer(view, param[at], instants[at])))
         }
         (Function::Math(function), [arg]) => Ok(context.map(context.vector(arg, instants)?, function)),
         (Function::Date(function), []) => {

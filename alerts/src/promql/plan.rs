@@ -297,8 +297,33 @@ impl Node {
 
 /// Parses and plans.
 pub(crate) fn plan(text: &str) -> Result<Node, QueryError> {
+    byte_escapes(text)?;
     let expr = parser::parse(text).map_err(|reason| QueryError { reason })?;
     node(&expr)
+}
+
+/// `"\xff"` is a byte in Prometheus, which need not be UTF-8; the parser would read it as a character.
+fn byte_escapes(text: &str) -> Result<(), QueryError> {
+    let mut quote = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '#') => chars.by_ref().take_while(|c| *c != '\n').for_each(drop),
+            (Some(open), _) if open == c => quote = None,
+            (Some('"' | '\''), '\\') => {
+                let escape = chars.next();
+                let high = chars.peek().copied().unwrap_or(' ');
+                let byte = (escape == Some('x') && matches!(high, '8'..='9' | 'a'..='f' | 'A'..='F'))
+                    || matches!(escape, Some('2' | '3'));
+                if byte {
+                    return refuse("an escape for a single byte above 0x7f is not supported: write the character");
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn node(expr: &Expr) -> Result<Node, QueryError> {

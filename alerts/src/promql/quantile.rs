@@ -141,7 +141,9 @@ pub(super) enum Question<'a> {
 
 /// Groups bucket series by their other labels and answers per instant.
 pub(super) fn histogram(context: &Context<'_>, question: &Question<'_>, columns: Vec<Column>) -> Vec<Column> {
-    let mut groups: IndexMap<(Labels, bool), Vec<(f64, Vec<f64>)>> = IndexMap::new();
+    /// Bound and counts of each bucket series.
+    type Buckets = Vec<(f64, Vec<f64>)>;
+    let mut groups: IndexMap<(Labels, bool), Buckets> = IndexMap::new();
     for column in columns {
         // A series without a readable bound is no bucket and is left out, as in Prometheus (which notes it).
         let Some(bound) = parse_value(column.labels.get("le")) else { continue };
@@ -181,7 +183,8 @@ mod tests {
     #[test]
     fn bucket_quantiles_at_the_edges() {
         let inf = f64::INFINITY;
-        let cases: [(&str, f64, &[(f64, f64)], f64); 9] = [
+        type Case<'a> = (&'a str, f64, &'a [(f64, f64)], f64);
+        let cases: [Case<'_>; 9] = [
             ("interpolates", 0.5, &[(1.0, 10.0), (2.0, 20.0), (inf, 20.0)], 1.0),
             ("the top bucket answers the second-highest bound", 0.99, &[(1.0, 1.0), (inf, 20.0)], 1.0),
             ("no +Inf", 0.5, &[(1.0, 1.0), (2.0, 2.0)], f64::NAN),

@@ -14,6 +14,7 @@ pub(crate) enum RangeFunction {
     Count,
     Delta,
     Deriv,
+    First,
     Idelta,
     Increase,
     Irate,
@@ -39,6 +40,7 @@ impl RangeFunction {
             "count_over_time" => Count,
             "delta" => Delta,
             "deriv" => Deriv,
+            "first_over_time" => First,
             "idelta" => Idelta,
             "increase" => Increase,
             "irate" => Irate,
@@ -55,6 +57,11 @@ impl RangeFunction {
             "sum_over_time" => Sum,
             _ => return None,
         })
+    }
+
+    /// Those that answer one of the series' own samples keep its name.
+    pub fn keeps_name(self) -> bool {
+        matches!(self, RangeFunction::First | RangeFunction::Last)
     }
 
     /// The answer for a window that holds at least one sample. `param` is the function's scalar, `now_ms` the instant of
@@ -74,6 +81,7 @@ impl RangeFunction {
                 let (slope, intercept) = regression(view, now_ms)?;
                 slope * param + intercept
             }
+            First => values[0],
             Idelta => return last_two(view, false),
             Irate => return last_two(view, true),
             Last => *values.last()?,

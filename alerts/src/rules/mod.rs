@@ -110,6 +110,12 @@ impl RuleSet {
         self
     }
 
+    /// Every group at the schedule's interval, whatever it says itself: how promtool runs unit tests.
+    pub fn at_one_interval(mut self) -> Self {
+        self.groups.iter_mut().for_each(|group| group.interval_ms = None);
+        self
+    }
+
     /// The groups, in order.
     pub fn groups(&self) -> &[Group] {
         &self.groups

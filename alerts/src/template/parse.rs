@@ -65,7 +65,7 @@ pub(super) fn parse(text: &str) -> Result<(Vec<Step>, Defined), String> {
     let (steps, end) = parser.block()?;
     match end {
         End::Finished => Ok((steps, parser.defined)),
-        End::End => Err("unexpected {{end}}".into()),
+        End::Closed => Err("unexpected {{end}}".into()),
         End::Else(_) => Err("unexpected {{else}}".into()),
     }
 }
@@ -196,7 +196,7 @@ fn quoted(text: &str, quote: char) -> Result<(Token, usize), String> {
 
 enum End {
     Finished,
-    End,
+    Closed,
     /// The tokens after `else`.
     Else(Vec<Token>),
 }
@@ -223,7 +223,7 @@ impl Parser {
                 Piece::Action(tokens) => {
                     let tokens = trimmed(&tokens);
                     match tokens.first() {
-                        Some(Token::Word(word)) if word == "end" => break End::End,
+                        Some(Token::Word(word)) if word == "end" => break End::Closed,
                         Some(Token::Word(word)) if word == "else" => break End::Else(trimmed(&tokens[1..]).to_vec()),
                         _ => steps.extend(self.action(tokens)?),
                     }
@@ -253,7 +253,7 @@ impl Parser {
                 let name = name.clone();
                 let value = if word == "block" { Some(self.pipeline(trimmed(tail))?) } else { None };
                 let (steps, end) = self.block()?;
-                if !matches!(end, End::End) {
+                if !matches!(end, End::Closed) {
                     return Err(format!("unexpected end of {word} {name:?}"));
                 }
                 self.defined.insert(name.clone(), steps);
@@ -313,13 +313,13 @@ impl Parser {
         self.variables.extend(names.iter().cloned());
         let (then, end) = self.block()?;
         let other = match end {
-            End::End => Vec::new(),
+            End::Closed => Vec::new(),
             End::Finished => return Err("unexpected end of template: `end` is missing".into()),
             End::Else(tokens) => match tokens.first() {
                 None => {
                     let (other, end) = self.block()?;
                     match end {
-                        End::End => other,
+                        End::Closed => other,
                         _ => return Err("expected `end` after `else`".into()),
                     }
                 }

@@ -12,7 +12,7 @@ use super::{
     change::{ForeignCheck, Placing},
     database::{Aux, Core},
     error::{PgError, PgResult, Run, Stop},
-    expr::SLOTS,
+    expr::{Expr, SLOTS},
     heap::{Row, Snapshot, Stamp, Version},
     lock::{Grant, LockKey, Mode},
     plan::{Action, Change, Insert, InsertSource, Memo, Plan, PolicyCheck, Returning, SelectPlan, Source, WaitPolicy},
@@ -237,6 +237,12 @@ impl Step<'_> {
             self.running.stage = Stage::ForeignKeys;
             return Ok(());
         };
+        // As PostgreSQL does, the new version is made and checked before the row is locked; again if the row then has changed.
+        if let (Action::Change { change: Change::Update(sets), check, table, .. }, None) = (&plan.action, &self.running.built) {
+            let catalog = self.catalog();
+            let new = self.new_version(catalog.table(*table)?, sets, check, &candidate.data)?;
+            self.running.built = Some(new);
+        }
         let locked = self.lock_candidate(target, &candidate)?;
         if let Stage::Locking(queue, left) = &mut self.running.stage {
             queue.pop_front();
@@ -244,12 +250,20 @@ impl Step<'_> {
                 *left -= 1;
             }
         }
+        let built = self.running.built.take();
         let Some(data) = locked else {
             return Ok(());
         };
         match (&plan.action, table) {
-            (Action::Change { change, check, returning, .. }, Some(table)) => {
-                self.change_row(table, change, check, returning.as_ref(), candidate.row, data)
+            (Action::Change { change, check, returning, .. }, Some(id)) => {
+                let catalog = self.catalog();
+                let table = catalog.table(id)?;
+                let new = match change {
+                    Change::Update(_) if Arc::ptr_eq(&data, &candidate.data) && built.is_some() => built,
+                    Change::Update(sets) => Some(self.new_version(table, sets, check, &data)?),
+                    Change::Delete => None,
+                };
+                self.change_row(table, new, returning.as_ref(), candidate.row, data)
             }
             _ => {
                 let mut env = self.env(&data);
@@ -303,23 +317,26 @@ impl Step<'_> {
         Ok(kept.then_some(data))
     }
 
-    fn change_row(&mut self, id: u32, change: &Change, check: &PolicyCheck, returning: Option<&Returning>, row: u32, old: Row) -> Run<()> {
-        let catalog = self.catalog();
-        let table = catalog.table(id)?;
-        let Change::Update(sets) = change else {
-            self.write(table, row, None, false)?;
-            self.queue_parent_checks(&catalog, table, &old, None);
-            return self.returned(&old, returning);
-        };
+    /// What an UPDATE makes of a row, checked.
+    fn new_version(&mut self, table: &Table, sets: &[(u16, Expr)], check: &PolicyCheck, old: &Row) -> Run<Row> {
         let mut values = old.to_vec();
-        let mut env = self.env(&old);
+        let mut env = self.env(old);
         for (column, expr) in sets {
             values[usize::from(*column)] = expr.eval(&mut env)?;
         }
         let new: Row = values.into();
         self.admit(table, &new, check)?;
+        Ok(new)
+    }
+
+    fn change_row(&mut self, table: &Table, new: Option<Row>, returning: Option<&Returning>, row: u32, old: Row) -> Run<()> {
+        let catalog = self.catalog();
+        self.queue_parent_checks(&catalog, table, &old, new.as_ref());
+        let Some(new) = new else {
+            self.write(table, row, None, false)?;
+            return self.returned(&old, returning);
+        };
         let moves = table.partitions.as_ref().is_some_and(|parts| parts.route(&old) != parts.route(&new));
-        self.queue_parent_checks(&catalog, table, &old, Some(&new));
         self.queue_child_checks(table, &new, Some(&old));
         let (row, old) = if moves {
             self.write(table, row, None, true)?;
@@ -328,7 +345,7 @@ impl Step<'_> {
             self.write(table, row, Some(new.clone()), false)?;
             (row, Some(old))
         };
-        self.running.placing = Some(Placing { table: id, row, data: new, old, index: 0 });
+        self.running.placing = Some(Placing { table: table.id, row, data: new, old, index: 0 });
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use super::{
     parse::{self, Parsed},
     statement,
 };
+use crate::recording::EPOCH_UNIX_S;
 
 /// One SQL file.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,8 @@ impl std::fmt::Debug for Image {
 }
 
 impl Image {
-    /// Loads the files: `bootstrap` as the superuser `postgres`, the migrations in their order as `ledger_owner`.
+    /// Loads the files: `bootstrap` as the superuser `postgres`, the migrations in their order as `ledger_owner`, at the wall
+    /// time at which every run begins.
     ///
     /// # Errors
     /// The first error of each file: syntax outside the subset, or what PostgreSQL would refuse.
@@ -126,7 +128,7 @@ fn run_source(database: &mut Database, role: &str, source: Source<'_>) -> Result
         // Compiled on its own first: that error knows its place within the statement.
         let placed = |error: &PgError| source.error(error, statement.at);
         database.check(role, statement).map_err(|error| placed(&error))?;
-        database.submit(session, Request::Sql(statement.text.clone()), 0, 0);
+        database.submit(session, Request::Sql(statement.text.clone()), 0, EPOCH_UNIX_S * 1_000_000);
         let mut outputs = Vec::new();
         database.drain(&mut outputs);
         for output in outputs {

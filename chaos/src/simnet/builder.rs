@@ -31,7 +31,10 @@ impl SimBuilder {
     /// A network without hosts.
     #[must_use]
     pub fn new(config: NetConfig) -> Self {
-        Self { config, hosts: Vec::new() }
+        Self {
+            config,
+            hosts: Vec::new(),
+        }
     }
 
     /// Adds a host whose process is `factory`'s future and everything that it spawns; the factory is called at every boot,
@@ -42,19 +45,31 @@ impl SimBuilder {
         F: Fn(HostCtx) -> Fut + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        self.hosts.push((name.to_owned(), config, Rc::new(move |ctx| Box::pin(factory(ctx)))));
+        self.hosts.push((
+            name.to_owned(),
+            config,
+            Rc::new(move |ctx| Box::pin(factory(ctx))),
+        ));
         self
     }
 
     fn check(&self) -> Result<(), SimError> {
         self.config.check()?;
         if self.hosts.len() > 1000 {
-            return Err(SimError::Config(format!("{} hosts; 1000 are possible", self.hosts.len())));
+            return Err(SimError::Config(format!(
+                "{} hosts; 1000 are possible",
+                self.hosts.len()
+            )));
         }
         for (index, (name, config, _)) in self.hosts.iter().enumerate() {
-            let reserved = name.is_empty() || name == "localhost" || name.contains(':') || name.parse::<IpAddr>().is_ok();
+            let reserved = name.is_empty()
+                || name == "localhost"
+                || name.contains(':')
+                || name.parse::<IpAddr>().is_ok();
             if reserved || self.hosts[..index].iter().any(|(other, ..)| other == name) {
-                return Err(SimError::Config(format!("host name {name:?} is reserved, empty or taken")));
+                return Err(SimError::Config(format!(
+                    "host name {name:?} is reserved, empty or taken"
+                )));
             }
             if config.cores == 0 {
                 return Err(SimError::Config(format!("host {name:?} has no cores")));
@@ -75,13 +90,25 @@ impl SimBuilder {
         Fut: Future<Output = T> + 'static,
     {
         self.check()?;
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let reason = "a simulation brings its own runtime: run it outside of tokio's";
+            return Err(SimError::Config(reason.into()));
+        }
         watch_panics();
         // Retransmission by sweeps is off: the wire does it by time.
-        let kernel = KernelConfig::default().mtu(self.config.mtu).default_backlog(self.config.backlog);
+        let kernel = KernelConfig::default()
+            .mtu(self.config.mtu)
+            .default_backlog(self.config.backlog);
         let mut net = Net::with_config(kernel.retx_threshold(u32::MAX).retx_max(u32::MAX));
-        let ids = self.hosts.iter().map(|(name, ..)| net.add_host(name.as_str())).collect();
+        let ids = self
+            .hosts
+            .iter()
+            .map(|(name, ..)| net.add_host(name.as_str()))
+            .collect();
         let Some(installed) = fabric::install(ids) else {
-            return Err(SimError::Config("another simulation runs on this thread".into()));
+            return Err(SimError::Config(
+                "another simulation runs on this thread".into(),
+            ));
         };
         let guard = net.enter();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -107,14 +134,36 @@ impl SimBuilder {
     {
         let time = Arc::new(VirtualTime::default());
         let names: Vec<String> = self.hosts.iter().map(|(name, ..)| name.clone()).collect();
-        let clocks = names.iter().map(|_| HostClock::new(time.clone(), self.config.epoch_unix_nanos)).collect::<Vec<_>>();
-        let cpus = self.hosts.iter().map(|(_, config, _)| Cpu::new(time.clone(), config.cores)).collect::<Vec<_>>();
+        let clocks = names
+            .iter()
+            .map(|_| HostClock::new(time.clone(), self.config.epoch_unix_nanos))
+            .collect::<Vec<_>>();
+        let cpus = self
+            .hosts
+            .iter()
+            .map(|(_, config, _)| Cpu::new(time.clone(), config.cores))
+            .collect::<Vec<_>>();
         let links = Links::new(self.config.seed, self.config.link, names.clone());
-        let shared = Arc::new(Shared::new(names, time, clocks.clone(), cpus.clone(), links, self.config.hash_packets));
+        let shared = Arc::new(Shared::new(
+            names,
+            time,
+            clocks.clone(),
+            cpus.clone(),
+            links,
+            self.config.hash_packets,
+        ));
         let sim = Sim(shared.clone());
         let hosts = self.hosts.into_iter().zip(clocks).zip(cpus).enumerate();
         let hosts = hosts.map(|(index, (((name, _, factory), clock), cpu))| {
-            let ctx = HostCtx { name: name.into(), boot: 0, sim: sim.clone(), clock, cpu, stop: StopSignal::default(), host: index as u16 };
+            let ctx = HostCtx {
+                name: name.into(),
+                boot: 0,
+                sim: sim.clone(),
+                clock,
+                cpu,
+                stop: StopSignal::default(),
+                host: index as u16,
+            };
             Host::new(ctx, factory, shared.root.clone())
         });
         let hosts = hosts.collect();
@@ -138,7 +187,8 @@ fn watch_panics() {
         std::panic::set_hook(Box::new(move |info| {
             fabric::note_panic(|| {
                 let text = info.payload_as_str().unwrap_or("(no message)");
-                info.location().map_or_else(|| text.to_owned(), |at| format!("{text} ({at})"))
+                info.location()
+                    .map_or_else(|| text.to_owned(), |at| format!("{text} ({at})"))
             });
             previous(info);
         }));

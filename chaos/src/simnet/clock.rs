@@ -53,7 +53,11 @@ pub struct HostClock {
 
 impl HostClock {
     pub(super) fn new(time: Arc<VirtualTime>, epoch_unix_nanos: i64) -> Self {
-        Self { time, epoch_unix_nanos, rate: Arc::default() }
+        Self {
+            time,
+            epoch_unix_nanos,
+            rate: Arc::default(),
+        }
     }
 
     fn rate(&self) -> Rate {
@@ -65,7 +69,12 @@ impl HostClock {
     pub(super) fn set(&self, offset_nanos: i64, drift_ppm: i64) {
         let now = self.time.nanos();
         let monotonic_then = self.monotonic().as_nanos() as u64;
-        *self.rate.lock().unwrap_or_else(PoisonError::into_inner) = Rate { since: now, monotonic_then, offset_nanos, drift_ppm };
+        *self.rate.lock().unwrap_or_else(PoisonError::into_inner) = Rate {
+            since: now,
+            monotonic_then,
+            offset_nanos,
+            drift_ppm,
+        };
     }
 
     /// Nanoseconds since 1970 as this host believes.
@@ -80,7 +89,9 @@ impl HostClock {
     #[must_use]
     pub fn monotonic(&self) -> Duration {
         let rate = self.rate();
-        Duration::from_nanos((i128::from(rate.monotonic_then) + rate.local(self.time.nanos())) as u64)
+        Duration::from_nanos(
+            (i128::from(rate.monotonic_then) + rate.local(self.time.nanos())) as u64,
+        )
     }
 
     /// Sleeps `duration` of this host's time; rounded up to the next virtual millisecond. A change of drift during the
@@ -91,7 +102,9 @@ impl HostClock {
 
     /// Runs `future` for at most `limit` of this host's time; `None` when the time is up first.
     pub async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
-        tokio::time::timeout(self.to_virtual(limit), future).await.ok()
+        tokio::time::timeout(self.to_virtual(limit), future)
+            .await
+            .ok()
     }
 
     fn to_virtual(&self, local: Duration) -> Duration {
@@ -104,8 +117,6 @@ impl HostClock {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
-
-
 
 impl fmt::Debug for HostClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,24 +136,45 @@ mod tests {
         let clock = HostClock::new(time.clone(), 1_000);
         clock.set(-500, 100);
         time.set(10 * SECOND);
-        assert_eq!(clock.unix_nanos(), 1_000 - 500 + 10 * SECOND as i64 + 1_000_000);
-        assert_eq!(clock.monotonic().as_nanos(), 10 * u128::from(SECOND) + 1_000_000);
+        assert_eq!(
+            clock.unix_nanos(),
+            1_000 - 500 + 10 * SECOND as i64 + 1_000_000
+        );
+        assert_eq!(
+            clock.monotonic().as_nanos(),
+            10 * u128::from(SECOND) + 1_000_000
+        );
         clock.set(0, 0);
         assert_eq!(clock.unix_nanos(), 1_000 + 10 * SECOND as i64);
-        assert_eq!(clock.monotonic().as_nanos(), 10 * u128::from(SECOND) + 1_000_000);
+        assert_eq!(
+            clock.monotonic().as_nanos(),
+            10 * u128::from(SECOND) + 1_000_000
+        );
         time.set(20 * SECOND);
         assert_eq!(clock.unix_nanos(), 1_000 + 20 * SECOND as i64);
-        assert_eq!(clock.monotonic().as_nanos(), 20 * u128::from(SECOND) + 1_000_000);
+        assert_eq!(
+            clock.monotonic().as_nanos(),
+            20 * u128::from(SECOND) + 1_000_000
+        );
     }
 
     #[test]
     fn a_fast_clock_sleeps_less_virtual_time_and_never_too_little() {
         let clock = HostClock::new(Arc::default(), 0);
         clock.set(0, 1_000_000);
-        assert_eq!(clock.to_virtual(Duration::from_secs(10)), Duration::from_secs(5));
+        assert_eq!(
+            clock.to_virtual(Duration::from_secs(10)),
+            Duration::from_secs(5)
+        );
         clock.set(0, -500_000);
-        assert_eq!(clock.to_virtual(Duration::from_secs(10)), Duration::from_secs(20));
+        assert_eq!(
+            clock.to_virtual(Duration::from_secs(10)),
+            Duration::from_secs(20)
+        );
         clock.set(0, 3);
-        assert_eq!(clock.to_virtual(Duration::from_nanos(10)), Duration::from_nanos(10));
+        assert_eq!(
+            clock.to_virtual(Duration::from_nanos(10)),
+            Duration::from_nanos(10)
+        );
     }
 }

@@ -20,21 +20,34 @@ impl LinkConfig {
     /// A link that loses nothing and delays between `min` and `max`.
     #[must_use]
     pub fn latency(min: Duration, max: Duration) -> Self {
-        Self { latency_min: min, latency_max: max, loss_ppm: 0 }
+        Self {
+            latency_min: min,
+            latency_max: max,
+            loss_ppm: 0,
+        }
     }
 
     /// The same link losing `ppm` packets per million.
     #[must_use]
     pub fn with_loss_ppm(self, ppm: u32) -> Self {
-        Self { loss_ppm: ppm, ..self }
+        Self {
+            loss_ppm: ppm,
+            ..self
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), SimError> {
         if self.latency_min > self.latency_max {
-            return Err(SimError::Config(format!("latency_min {:?} exceeds latency_max {:?}", self.latency_min, self.latency_max)));
+            return Err(SimError::Config(format!(
+                "latency_min {:?} exceeds latency_max {:?}",
+                self.latency_min, self.latency_max
+            )));
         }
         if self.loss_ppm > 1_000_000 {
-            return Err(SimError::Config(format!("loss_ppm {} exceeds 1000000", self.loss_ppm)));
+            return Err(SimError::Config(format!(
+                "loss_ppm {} exceeds 1000000",
+                self.loss_ppm
+            )));
         }
         Ok(())
     }
@@ -94,7 +107,10 @@ impl NetConfig {
     pub(super) fn check(&self) -> Result<(), SimError> {
         self.link.check()?;
         if !(576..=65_535).contains(&self.mtu) {
-            return Err(SimError::Config(format!("mtu {} is outside 576..=65535", self.mtu)));
+            return Err(SimError::Config(format!(
+                "mtu {} is outside 576..=65535",
+                self.mtu
+            )));
         }
         if self.backlog == 0 || self.rto.is_zero() {
             return Err(SimError::Config("backlog and rto must be positive".into()));
@@ -140,7 +156,9 @@ pub enum SimError {
         host: Option<String>,
     },
     /// Virtual time reached [`NetConfig::time_limit`].
-    #[error("the script had not ended at the time limit of {0:?}: it waits for something that can no longer happen")]
+    #[error(
+        "the script had not ended at the time limit of {0:?}: it waits for something that can no longer happen"
+    )]
     TimeLimit(Duration),
     /// A datagram was sent; only TCP is simulated.
     #[error("UDP from {0}: only TCP is simulated")]

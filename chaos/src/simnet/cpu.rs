@@ -20,6 +20,8 @@ struct Books {
     free_at: Vec<u64>,
     busy_nanos: u64,
     factor: u32,
+    /// Nanoseconds that the host was frozen so far: what it was working on ends that much later.
+    paused_nanos: u64,
 }
 
 /// The processor of one host: cheap to clone, `Send + Sync`.
@@ -31,8 +33,16 @@ pub struct Cpu {
 
 impl Cpu {
     pub(super) fn new(time: Arc<VirtualTime>, cores: u32) -> Self {
-        let books = Books { free_at: vec![0; cores.max(1) as usize], busy_nanos: 0, factor: 1 };
-        Self { time, books: Arc::new(Mutex::new(books)) }
+        let books = Books {
+            free_at: vec![0; cores.max(1) as usize],
+            busy_nanos: 0,
+            factor: 1,
+            paused_nanos: 0,
+        };
+        Self {
+            time,
+            books: Arc::new(Mutex::new(books)),
+        }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -43,8 +53,12 @@ impl Cpu {
     ///
     /// Dropping the future does not take the work back: it was already given to a core.
     pub async fn work(&self, cost: Duration) {
-        let wait = self.charge(cost);
-        if wait >= MILLISECOND {
+        let (end, paused) = self.charge(cost);
+        loop {
+            let wait = (end + self.books().paused_nanos - paused).saturating_sub(self.time.nanos());
+            if wait < MILLISECOND {
+                return;
+            }
             // Down to whole milliseconds: the timer would round up, which would add 0.5 ms to every job on average.
             tokio::time::sleep(Duration::from_nanos(wait - wait % MILLISECOND)).await;
         }
@@ -55,16 +69,21 @@ impl Cpu {
         self.work(Duration::from_nanos(cost)).await;
     }
 
-    /// Books the work without waiting; returns the nanoseconds until it is done.
-    fn charge(&self, cost: Duration) -> u64 {
+    /// Books the work without waiting; returns the virtual nanosecond of its end and the freezes that this accounts for.
+    fn charge(&self, cost: Duration) -> (u64, u64) {
         let now = self.time.nanos();
         let mut books = self.books();
-        let cost = u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX).saturating_mul(u64::from(books.factor));
+        let cost = u64::try_from(cost.as_nanos())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(u64::from(books.factor));
         books.busy_nanos = books.busy_nanos.saturating_add(cost);
         // `min_by_key` takes the first of equals, so that the choice does not depend on anything but the books.
-        let Some(core) = books.free_at.iter_mut().min_by_key(|core| **core) else { return 0 };
+        let paused = books.paused_nanos;
+        let Some(core) = books.free_at.iter_mut().min_by_key(|core| **core) else {
+            return (now, paused);
+        };
         *core = (*core).max(now).saturating_add(cost);
-        *core - now
+        (*core, paused)
     }
 
     /// Nanoseconds of core time used since the start of the run, restarts included: `process_cpu_seconds_total` · 1e9.
@@ -94,12 +113,21 @@ impl Cpu {
     /// A new process starts on idle cores.
     pub(super) fn clear(&self) {
         let now = self.time.nanos();
-        self.books().free_at.iter_mut().for_each(|core| *core = (*core).min(now));
+        self.books()
+            .free_at
+            .iter_mut()
+            .for_each(|core| *core = (*core).min(now));
     }
 
     /// Nothing ran for `nanos`: what was queued ends that much later.
     pub(super) fn pause(&self, since: u64, nanos: u64) {
-        self.books().free_at.iter_mut().filter(|core| **core > since).for_each(|core| *core = core.saturating_add(nanos));
+        let mut books = self.books();
+        books.paused_nanos += nanos;
+        books
+            .free_at
+            .iter_mut()
+            .filter(|core| **core > since)
+            .for_each(|core| *core = core.saturating_add(nanos));
     }
 }
 
@@ -120,7 +148,7 @@ mod tests {
     #[test]
     fn jobs_take_the_core_that_is_free_first() {
         let cpu = Cpu::new(Arc::default(), 2);
-        let ends = [500, 300, 300, 100].map(|cost| cpu.charge(micros(cost)) / 1000);
+        let ends = [500, 300, 300, 100].map(|cost| cpu.charge(micros(cost)).0 / 1000);
         assert_eq!(ends, [500, 300, 600, 600]);
         assert_eq!(cpu.busy_nanos(), 1_200_000);
         assert_eq!(cpu.queue_delay(), micros(600));
@@ -133,14 +161,14 @@ mod tests {
         cpu.charge(micros(100));
         time.set(1_000_000);
         assert_eq!(cpu.queue_delay(), Duration::ZERO);
-        assert_eq!(cpu.charge(micros(40)), 40_000);
+        assert_eq!(cpu.charge(micros(40)).0, 1_040_000);
     }
 
     #[test]
     fn a_slow_core_and_a_pause_lengthen_the_work() {
         let cpu = Cpu::new(Arc::default(), 1);
         cpu.set_factor(4);
-        assert_eq!(cpu.charge(micros(10)), 40_000);
+        assert_eq!(cpu.charge(micros(10)).0, 40_000);
         cpu.pause(0, 1_000);
         assert_eq!(cpu.queue_delay(), Duration::from_nanos(41_000));
         cpu.clear();

@@ -6,11 +6,12 @@
 //! but this future runs on the runtime (a stray `tokio::spawn` ends the run).
 
 use super::{
+    agenda::Event,
     config::SimError,
     fabric,
     handle::{Command, Shared, Sim},
     host::{Host, Ready},
-    transport::{Event, Transport},
+    transport::Transport,
 };
 use std::{
     cell::RefCell,
@@ -95,9 +96,15 @@ impl<T: 'static> Engine<T> {
                 continue;
             }
             let limit = self.limit.as_nanos() as u64;
-            let at = self.transport.next_at().map_or(limit, |at| at.min(limit));
+            let at = self
+                .transport
+                .agenda
+                .next_at()
+                .map_or(limit, |at| at.min(limit));
             if self.armed != Some(at) {
-                self.sleep.as_mut().reset(self.start + Duration::from_nanos(at));
+                self.sleep
+                    .as_mut()
+                    .reset(self.start + Duration::from_nanos(at));
                 self.armed = Some(at);
             }
             if self.sleep.as_mut().poll(cx).is_pending() {
@@ -116,14 +123,18 @@ impl<T: 'static> Engine<T> {
     fn is_busy(&self) -> bool {
         self.script_ready.is_set()
             || self.hosts.iter().any(Host::is_due)
-            || self.transport.next_at().is_some_and(|at| at <= self.transport.now)
+            || self
+                .transport
+                .agenda
+                .next_at()
+                .is_some_and(|at| at <= self.transport.now)
             || !self.shared.state().commands.is_empty()
     }
 
     /// One pass; the script's value ends the run.
     fn pass(&mut self) -> Result<Option<T>, SimError> {
         self.transport.stats.rounds += 1;
-        while let Some(event) = self.transport.pop_due() {
+        while let Some(event) = self.transport.agenda.pop_due(self.transport.now) {
             self.handle(event);
         }
         self.shared.state().stats = self.transport.stats;
@@ -168,7 +179,10 @@ impl<T: 'static> Engine<T> {
     /// A process is over by itself: it is down, unless a boot was asked for since.
     fn ended(&mut self, index: usize) {
         let mut state = self.shared.state();
-        let boots = state.commands.iter().any(|c| matches!(c, Command::Boot(h) if usize::from(*h) == index));
+        let boots = state
+            .commands
+            .iter()
+            .any(|c| matches!(c, Command::Boot(h) if usize::from(*h) == index));
         if !boots {
             state.up[index] = false;
         }
@@ -179,10 +193,16 @@ impl<T: 'static> Engine<T> {
         let name = |host: usize| self.shared.names[host].clone();
         if let Some((host, message)) = fabric::take_panic() {
             let at = Duration::from_nanos(self.transport.now);
-            return Err(SimError::Panic { host: host.map(|h| name(usize::from(h))), at, message });
+            return Err(SimError::Panic {
+                host: host.map(|h| name(usize::from(h))),
+                at,
+                message,
+            });
         }
         if self.runtime.num_alive_tasks() > 0 {
-            return Err(SimError::StraySpawn { host: polled.map(name) });
+            return Err(SimError::StraySpawn {
+                host: polled.map(name),
+            });
         }
         Ok(())
     }
@@ -203,7 +223,9 @@ impl<T: 'static> Engine<T> {
     /// Carries out what was asked of hosts and held links.
     fn obey(&mut self) -> Result<(), SimError> {
         loop {
-            let Some(command) = self.shared.state().commands.pop_front() else { return Ok(()) };
+            let Some(command) = self.shared.state().commands.pop_front() else {
+                return Ok(());
+            };
             match command {
                 Command::Boot(host) => {
                     self.end(host);
@@ -240,7 +262,10 @@ impl<T: 'static> Engine<T> {
         frozen.freezes += 1;
         let number = frozen.freezes;
         if let Some(duration) = duration {
-            self.transport.schedule(now.saturating_add(duration.as_nanos() as u64), Event::Thaw(host, number));
+            self.transport.agenda.push(
+                now.saturating_add(duration.as_nanos() as u64),
+                Event::Thaw(host, number),
+            );
         }
     }
 
@@ -253,7 +278,10 @@ impl<T: 'static> Engine<T> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the event loop is where virtual time comes from")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the event loop is where virtual time comes from"
+)]
 fn tokio_now() -> Instant {
     Instant::now()
 }

@@ -28,11 +28,21 @@ pub(super) struct FlowKey {
 impl FlowKey {
     /// `None` when an address is not of a simulated host (loopback).
     pub fn of(src: SocketAddr, dst: SocketAddr) -> Option<Self> {
-        Some(Self { src: host_of(src.ip())?, src_port: src.port(), dst: host_of(dst.ip())?, dst_port: dst.port() })
+        Some(Self {
+            src: host_of(src.ip())?,
+            src_port: src.port(),
+            dst: host_of(dst.ip())?,
+            dst_port: dst.port(),
+        })
     }
 
     pub fn reverse(self) -> Self {
-        Self { src: self.dst, src_port: self.dst_port, dst: self.src, dst_port: self.src_port }
+        Self {
+            src: self.dst,
+            src_port: self.dst_port,
+            dst: self.src,
+            dst_port: self.src_port,
+        }
     }
 
     pub fn source(self) -> SocketAddr {
@@ -209,9 +219,20 @@ pub(super) fn has_timed_out(key: FlowKey) -> bool {
 pub(super) fn take_connect_timed_out(host: u16, peer: SocketAddr) -> bool {
     FABRIC.with(|f| {
         let mut set = f.timed_out.borrow_mut();
-        let found = set.iter().find(|k| k.src == host && k.destination() == peer).copied();
+        let found = set
+            .iter()
+            .find(|k| k.src == host && k.destination() == peer)
+            .copied();
         found.is_some_and(|key| set.remove(&key))
     })
+}
+
+/// A new connection begins: what was noted about an earlier one of the same name is void.
+pub(super) fn forget_connection(key: FlowKey) {
+    FABRIC.with(|f| {
+        f.ghosts.borrow_mut().remove(&key);
+        f.timed_out.borrow_mut().remove(&key);
+    });
 }
 
 /// A bind that found its port occupied.
@@ -239,7 +260,12 @@ pub(super) async fn evict_orphans(host: u16, port: u16) {
         }
         if !asked {
             asked = true;
-            let request = Eviction { host, port, done: done.clone(), waker: cx.waker().clone() };
+            let request = Eviction {
+                host,
+                port,
+                done: done.clone(),
+                waker: cx.waker().clone(),
+            };
             FABRIC.with(|f| f.evictions.borrow_mut().push(request));
         }
         Poll::Pending
@@ -265,7 +291,9 @@ pub(super) fn forget_host(host: u16) {
 pub(super) fn note_panic(message: impl FnOnce() -> String) {
     FABRIC.with(|f| {
         if f.run.get() != 0 {
-            f.panic.borrow_mut().get_or_insert_with(|| (f.host.get(), message()));
+            f.panic
+                .borrow_mut()
+                .get_or_insert_with(|| (f.host.get(), message()));
         }
     });
 }

@@ -54,7 +54,14 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub fn new(names: Vec<String>, time: Arc<VirtualTime>, clocks: Vec<HostClock>, cpus: Vec<Cpu>, links: Links, hash_packets: bool) -> Self {
+    pub fn new(
+        names: Vec<String>,
+        time: Arc<VirtualTime>,
+        clocks: Vec<HostClock>,
+        cpus: Vec<Cpu>,
+        links: Links,
+        hash_packets: bool,
+    ) -> Self {
         let state = State {
             links,
             commands: VecDeque::new(),
@@ -63,7 +70,14 @@ impl Shared {
             stats: NetStats::default(),
             packets: hash_packets.then(Sha256::new),
         };
-        Self { names, time, root: Arc::default(), clocks, cpus, state: Mutex::new(state) }
+        Self {
+            names,
+            time,
+            root: Arc::default(),
+            clocks,
+            cpus,
+            state: Mutex::new(state),
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -106,7 +120,10 @@ impl Sim {
     fn index(&self, host: &str) -> usize {
         match self.0.names.iter().position(|name| name == host) {
             Some(index) => index,
-            None => panic!("no host {host:?} in this simulation; there are {:?}", self.0.names),
+            None => panic!(
+                "no host {host:?} in this simulation; there are {:?}",
+                self.0.names
+            ),
         }
     }
 
@@ -161,13 +178,21 @@ impl Sim {
     /// Partitions a host from every other.
     #[track_caller]
     pub fn isolate(&self, host: &str) {
-        self.0.names.iter().filter(|name| *name != host).for_each(|other| self.partition(host, other));
+        self.0
+            .names
+            .iter()
+            .filter(|name| *name != host)
+            .for_each(|other| self.partition(host, other));
     }
 
     /// Repairs the links of a host to every other.
     #[track_caller]
     pub fn rejoin(&self, host: &str) {
-        self.0.names.iter().filter(|name| *name != host).for_each(|other| self.repair(host, other));
+        self.0
+            .names
+            .iter()
+            .filter(|name| *name != host)
+            .for_each(|other| self.repair(host, other));
     }
 
     /// Keeps every packet between the two back, in order, until [`Sim::release`].
@@ -250,7 +275,10 @@ impl Sim {
     /// on: it acknowledges, buffers and accepts handshakes.
     #[track_caller]
     pub fn stall(&self, host: &str, duration: Duration) {
-        self.command(Command::Freeze(self.index(host) as u16, Some(duration)), None);
+        self.command(
+            Command::Freeze(self.index(host) as u16, Some(duration)),
+            None,
+        );
     }
 
     /// As [`Sim::stall`], until [`Sim::thaw`].
@@ -268,7 +296,10 @@ impl Sim {
     /// From now on the host's wall clock is wrong by `offset_nanos`, and its clocks gain `drift_ppm` µs per second.
     #[track_caller]
     pub fn set_clock(&self, host: &str, offset_nanos: i64, drift_ppm: i64) {
-        assert!((-900_000..=900_000_000).contains(&drift_ppm), "drift of {drift_ppm} ppm is outside -900000..=900000000");
+        assert!(
+            (-900_000..=900_000_000).contains(&drift_ppm),
+            "drift of {drift_ppm} ppm is outside -900000..=900000000"
+        );
         self.0.clocks[self.index(host)].set(offset_nanos, drift_ppm);
     }
 
@@ -326,10 +357,14 @@ impl Sim {
     #[must_use]
     pub fn packet_sha256(&self) -> Option<String> {
         let hash = self.0.state().packets.clone()?;
-        Some(hash.finalize().iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        }))
+        Some(
+            hash.finalize()
+                .iter()
+                .fold(String::new(), |mut text, byte| {
+                    let _ = write!(text, "{byte:02x}");
+                    text
+                }),
+        )
     }
 }
 

@@ -53,7 +53,12 @@ impl HostCtx {
         F: Future + 'static,
         F::Output: 'static,
     {
-        assert!(fabric::current_host() == Some(self.host), "a task of {} can only be started from a task of {}", self.name, self.name);
+        assert!(
+            fabric::current_host() == Some(self.host),
+            "a task of {} can only be started from a task of {}",
+            self.name,
+            self.name
+        );
         tokio::task::spawn_local(Guarded(Box::pin(future)))
     }
 }
@@ -111,7 +116,10 @@ impl<F: Future> Future for Guarded<F> {
 }
 
 fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("(no message)").to_owned()
 }
 
@@ -147,7 +155,10 @@ pub(super) struct Ready {
 
 impl Ready {
     pub fn new(root: Arc<Root>) -> Arc<Self> {
-        Arc::new(Self { flag: AtomicBool::new(true), root })
+        Arc::new(Self {
+            flag: AtomicBool::new(true),
+            root,
+        })
     }
 
     pub fn is_set(&self) -> bool {
@@ -198,7 +209,16 @@ pub(super) struct Host {
 impl Host {
     pub fn new(ctx: HostCtx, factory: Factory, root: Arc<Root>) -> Self {
         let ready = Ready::new(root);
-        Self { ctx, factory, process: None, powered: true, frozen_since: None, freezes: 0, waker: Waker::from(ready.clone()), ready }
+        Self {
+            ctx,
+            factory,
+            process: None,
+            powered: true,
+            frozen_since: None,
+            freezes: 0,
+            waker: Waker::from(ready.clone()),
+            ready,
+        }
     }
 
     pub fn is_running(&self) -> bool {
@@ -241,9 +261,13 @@ impl Host {
     /// task made by the factory is.
     pub fn poll(&mut self) {
         self.ready.take();
-        let Some(process) = &mut self.process else { return };
+        let Some(process) = &mut self.process else {
+            return;
+        };
         fabric::enter(Some(self.ctx.host));
-        let all_done = Pin::new(&mut process.tasks).poll(&mut Context::from_waker(&self.waker)).is_ready();
+        let all_done = Pin::new(&mut process.tasks)
+            .poll(&mut Context::from_waker(&self.waker))
+            .is_ready();
         fabric::enter(None);
         if all_done || (self.ctx.stop.is_stopping() && process.main.is_finished()) {
             self.end();

@@ -38,8 +38,15 @@ pub(super) struct Links {
 
 impl Links {
     pub fn new(seed: u64, default: LinkConfig, names: Vec<String>) -> Self {
-        let links = (0..names.len() * names.len()).map(|_| Link::default()).collect();
-        Self { seed, default, names, links }
+        let links = (0..names.len() * names.len())
+            .map(|_| Link::default())
+            .collect();
+        Self {
+            seed,
+            default,
+            names,
+            links,
+        }
     }
 
     pub fn get(&self, from: usize, to: usize) -> &Link {
@@ -65,7 +72,9 @@ impl Links {
             return Fate::Lost;
         }
         let names = &self.names;
-        let rng = link.rng.get_or_insert_with(|| Box::new(stream(seed, &format!("link/{}/{}", names[from], names[to]))));
+        let rng = link.rng.get_or_insert_with(|| {
+            Box::new(stream(seed, &format!("link/{}/{}", names[from], names[to])))
+        });
         if config.loss_ppm > 0 && below(rng, 1_000_000) < u64::from(config.loss_ppm) {
             return Fate::Lost;
         }
@@ -78,7 +87,11 @@ mod tests {
     use super::*;
 
     fn links() -> Links {
-        Links::new(1, LinkConfig::default(), vec!["a".into(), "b".into(), "c".into()])
+        Links::new(
+            1,
+            LinkConfig::default(),
+            vec!["a".into(), "b".into(), "c".into()],
+        )
     }
 
     fn fates(links: &mut Links, from: usize, to: usize) -> Vec<Fate> {

@@ -29,7 +29,11 @@ pub fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
 /// A duration in `min..=max` at microsecond grain.
 pub fn between(rng: &mut ChaCha8Rng, min: Duration, max: Duration) -> Duration {
     let span = max.saturating_sub(min).as_micros() as u64;
-    if span == 0 { min } else { min + Duration::from_micros(below(rng, span + 1)) }
+    if span == 0 {
+        min
+    } else {
+        min + Duration::from_micros(below(rng, span + 1))
+    }
 }
 
 #[cfg(test)]

@@ -28,29 +28,42 @@ struct Tied<T> {
 }
 
 fn no_host() -> io::Error {
-    io::Error::other("no simulated host is running here: open sockets in a task of a host, not in the script")
+    io::Error::other(
+        "no simulated host is running here: open sockets in a task of a host, not in the script",
+    )
 }
 
 fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the simulation that this socket belongs to has ended")
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "the simulation that this socket belongs to has ended",
+    )
 }
 
 impl<T> Tied<T> {
     fn new(socket: T, host: u16) -> Self {
-        Self { socket: Some(socket), host, run: fabric::current_run() }
+        Self {
+            socket: Some(socket),
+            host,
+            run: fabric::current_run(),
+        }
     }
 
     /// Acts on the socket with its own host current.
     fn with<R>(&mut self, action: impl FnOnce(&mut T) -> R) -> io::Result<R> {
         match &mut self.socket {
-            Some(socket) if self.run == fabric::current_run() => Ok(fabric::on_host(self.host, || action(socket))),
+            Some(socket) if self.run == fabric::current_run() => {
+                Ok(fabric::on_host(self.host, || action(socket)))
+            }
             _ => Err(closed()),
         }
     }
 
     fn with_ref<R>(&self, action: impl FnOnce(&T) -> R) -> io::Result<R> {
         match &self.socket {
-            Some(socket) if self.run == fabric::current_run() => Ok(fabric::on_host(self.host, || action(socket))),
+            Some(socket) if self.run == fabric::current_run() => {
+                Ok(fabric::on_host(self.host, || action(socket)))
+            }
             _ => Err(closed()),
         }
     }
@@ -58,7 +71,9 @@ impl<T> Tied<T> {
 
 impl<T> Drop for Tied<T> {
     fn drop(&mut self) {
-        let Some(socket) = self.socket.take() else { return };
+        let Some(socket) = self.socket.take() else {
+            return;
+        };
         if self.run == fabric::current_run() {
             fabric::touch();
             fabric::on_host(self.host, || drop(socket));
@@ -154,7 +169,10 @@ impl TcpStream {
         fabric::touch();
         match shim::TcpStream::connect(peer).await {
             Ok(stream) => Ok(Self::tie(stream, host)),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused && fabric::take_connect_timed_out(host, peer) => {
+            Err(e)
+                if e.kind() == io::ErrorKind::ConnectionRefused
+                    && fabric::take_connect_timed_out(host, peer) =>
+            {
                 Err(io::ErrorKind::TimedOut.into())
             }
             Err(e) => Err(e),
@@ -194,8 +212,16 @@ impl TcpStream {
         self.key = None;
         match self.tied.socket.take().map(shim::TcpStream::into_split) {
             Some((read, write)) => (
-                OwnedReadHalf { tied: Tied::new(read, host), key, _closer: shared.clone() },
-                OwnedWriteHalf { tied: Tied::new(write, host), key, _closer: shared },
+                OwnedReadHalf {
+                    tied: Tied::new(read, host),
+                    key,
+                    _closer: shared.clone(),
+                },
+                OwnedWriteHalf {
+                    tied: Tied::new(write, host),
+                    key,
+                    _closer: shared,
+                },
             ),
             None => unreachable!("a stream holds its socket until it is dropped"),
         }
@@ -241,12 +267,21 @@ pub struct OwnedWriteHalf {
 /// A reset by our own time-out is a time-out.
 fn translate(key: Option<FlowKey>, error: io::Error) -> io::Error {
     match key {
-        Some(key) if error.kind() == io::ErrorKind::ConnectionReset && fabric::has_timed_out(key) => io::ErrorKind::TimedOut.into(),
+        Some(key)
+            if error.kind() == io::ErrorKind::ConnectionReset && fabric::has_timed_out(key) =>
+        {
+            io::ErrorKind::TimedOut.into()
+        }
         _ => error,
     }
 }
 
-fn poll_read<T: AsyncRead + Unpin>(tied: &mut Tied<T>, key: Option<FlowKey>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+fn poll_read<T: AsyncRead + Unpin>(
+    tied: &mut Tied<T>,
+    key: Option<FlowKey>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
     let before = buf.filled().len();
     match tied.with(|s| Pin::new(s).poll_read(cx, buf))? {
         Poll::Ready(Ok(())) => {
@@ -267,7 +302,12 @@ fn poll_read<T: AsyncRead + Unpin>(tied: &mut Tied<T>, key: Option<FlowKey>, cx:
 /// Half the receive buffer: from here on `turmoil-net` sends a window update itself.
 const LARGE_READ: usize = 32 * 1024;
 
-fn poll_write<T: AsyncWrite + Unpin>(tied: &mut Tied<T>, key: Option<FlowKey>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+fn poll_write<T: AsyncWrite + Unpin>(
+    tied: &mut Tied<T>,
+    key: Option<FlowKey>,
+    cx: &mut Context<'_>,
+    buf: &[u8],
+) -> Poll<io::Result<usize>> {
     fabric::touch();
     match tied.with(|s| Pin::new(s).poll_write(cx, buf))? {
         Poll::Ready(result) => Poll::Ready(result.map_err(|e| translate(key, e))),
@@ -275,7 +315,11 @@ fn poll_write<T: AsyncWrite + Unpin>(tied: &mut Tied<T>, key: Option<FlowKey>, c
     }
 }
 
-fn poll_shutdown<T: AsyncWrite + Unpin>(tied: &mut Tied<T>, key: Option<FlowKey>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+fn poll_shutdown<T: AsyncWrite + Unpin>(
+    tied: &mut Tied<T>,
+    key: Option<FlowKey>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     fabric::touch();
     match tied.with(|s| Pin::new(s).poll_shutdown(cx))? {
         Poll::Ready(result) => Poll::Ready(result.map_err(|e| translate(key, e))),
@@ -286,7 +330,11 @@ fn poll_shutdown<T: AsyncWrite + Unpin>(tied: &mut Tied<T>, key: Option<FlowKey>
 macro_rules! reads {
     ($name:ident) => {
         impl AsyncRead for $name {
-            fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
                 let key = self.key;
                 poll_read(&mut self.tied, key, cx, buf)
             }
@@ -297,7 +345,11 @@ macro_rules! reads {
 macro_rules! writes {
     ($name:ident) => {
         impl AsyncWrite for $name {
-            fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
                 let key = self.key;
                 poll_write(&mut self.tied, key, cx, buf)
             }
@@ -306,7 +358,10 @@ macro_rules! writes {
                 Poll::Ready(Ok(()))
             }
 
-            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            fn poll_shutdown(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
                 let key = self.key;
                 poll_shutdown(&mut self.tied, key, cx)
             }

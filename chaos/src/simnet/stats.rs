@@ -40,15 +40,26 @@ impl NetStats {
         let [ports, numbers] = header_words(segment);
         let source = super::fabric::host_of(packet.src).map_or(u64::MAX, u64::from);
         let destination = super::fabric::host_of(packet.dst).map_or(u64::MAX, u64::from);
-        for word in [now, source << 32 | destination, ports, numbers, segment.payload.len() as u64] {
+        for word in [
+            now,
+            source << 32 | destination,
+            ports,
+            numbers,
+            segment.payload.len() as u64,
+        ] {
             self.digest = (self.digest.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
         }
     }
 }
 
 fn header_words(s: &TcpSegment) -> [u64; 2] {
-    let flags = [s.flags.syn, s.flags.ack, s.flags.fin, s.flags.rst].iter().fold(0u64, |bits, flag| bits << 1 | u64::from(*flag));
-    let ports = flags << 48 | u64::from(s.window) << 32 | u64::from(s.src_port) << 16 | u64::from(s.dst_port);
+    let flags = [s.flags.syn, s.flags.ack, s.flags.fin, s.flags.rst]
+        .iter()
+        .fold(0u64, |bits, flag| bits << 1 | u64::from(*flag));
+    let ports = flags << 48
+        | u64::from(s.window) << 32
+        | u64::from(s.src_port) << 16
+        | u64::from(s.dst_port);
     [ports, u64::from(s.seq) << 32 | u64::from(s.ack)]
 }
 

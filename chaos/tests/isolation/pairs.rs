@@ -44,7 +44,12 @@ struct Fixture {
 }
 
 fn fixture(statement: &str, target: &Target) -> Option<Fixture> {
-    let Target { property, room_type, room, allocation } = *target;
+    let Target {
+        property,
+        room_type,
+        room,
+        allocation,
+    } = *target;
     let stay = [room_type, "2026-12-24", "2026-12-26"];
     let (args, states): (&[&str], &'static [&'static str]) = match statement {
         "add_night" => (&[room_type, "2026-12-24", "3", "0"], &["last"]),
@@ -64,7 +69,17 @@ fn fixture(statement: &str, target: &Target) -> Option<Fixture> {
         "free_rooms" => (&stay, &["confirmed"]),
         "hold_claim_key" => (&["k", "hash", allocation], &[]),
         "hold_find_key" => (&["k"], &[]),
-        "hold_insert" => (&[allocation, room_type, "2026-12-24", "2026-12-26", "web", "86400"], &["live"]),
+        "hold_insert" => (
+            &[
+                allocation,
+                room_type,
+                "2026-12-24",
+                "2026-12-26",
+                "web",
+                "86400",
+            ],
+            &["live"],
+        ),
         "hold_reserve_nights" => (&stay, &["last", "full"]),
         "job_succeeded" => (&["expire-holds"], &[]),
         "outbox_batch" => (&["10"], &[]),
@@ -94,7 +109,11 @@ pub fn role(statement: &str) -> Role {
         "outbox_published",
         "sweep_candidates",
     ];
-    if WORKER.contains(&statement) { Role::Worker } else { Role::App }
+    if WORKER.contains(&statement) {
+        Role::Worker
+    } else {
+        Role::App
+    }
 }
 
 /// Rows to begin with.
@@ -183,12 +202,20 @@ fn pair_spec(pair: [&str; 2], state: &str, fixtures: &[Fixture; 2]) -> Spec {
         }
     }
     let (a, b) = ([0, 1, 2, 3], [4, 5, 6, 7]);
-    let orders: &[[[usize; 4]; 2]] = if pair[0] == pair[1] { &[[a, b]] } else { &[[a, b], [b, a]] };
+    let orders: &[[[usize; 4]; 2]] = if pair[0] == pair[1] {
+        &[[a, b]]
+    } else {
+        &[[a, b], [b, a]]
+    };
     for [first, second] in orders {
         for end in [first[2], first[3]] {
-            spec.permutations.push(permutation(&[first[0], first[1], second[0], second[1], end, second[2]]));
+            spec.permutations.push(permutation(&[
+                first[0], first[1], second[0], second[1], end, second[2],
+            ]));
         }
-        spec.permutations.push(permutation(&[second[0], first[0], first[1], first[2], second[1], second[2]]));
+        spec.permutations.push(permutation(&[
+            second[0], first[0], first[1], first[2], second[1], second[2],
+        ]));
     }
     spec
 }
@@ -210,8 +237,10 @@ pub fn covered<'a>(specs: impl Iterator<Item = &'a Spec>) -> BTreeSet<(String, S
             let [begin, first, begin_too, second, end, _] = steps[..] else {
                 continue;
             };
-            let open = matches!((&begin.action, &begin_too.action), (Action::Begin(_), Action::Begin(_)))
-                && begin.session == first.session
+            let open = matches!(
+                (&begin.action, &begin_too.action),
+                (Action::Begin(_), Action::Begin(_))
+            ) && begin.session == first.session
                 && begin_too.session == second.session
                 && end.session == first.session
                 && first.session != second.session;
@@ -222,7 +251,10 @@ pub fn covered<'a>(specs: impl Iterator<Item = &'a Spec>) -> BTreeSet<(String, S
                     Action::Commit => "commit",
                     _ => "rollback",
                 };
-                orders.entry((a.clone(), b.clone())).or_default().insert(end);
+                orders
+                    .entry((a.clone(), b.clone()))
+                    .or_default()
+                    .insert(end);
             }
         }
     }

@@ -7,9 +7,13 @@
 //! - Two waits begin at least 250 ms apart, longer than `deadlock_timeout`: hence who closes a cycle is its victim.
 //! - At the end open transactions are rolled back in the order of the sessions, and the rows that are new are written down.
 //!
-//! Left out: what depends on who runs first after one step woke two sessions. It is not defined by PostgreSQL either.
+//! Left out: what depends on who runs first after two waited for the same end. It is not defined by PostgreSQL either.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use ledger::ports::{Role, Rows, SessionSettings, Statement, Value};
 use uuid::Uuid;
@@ -46,12 +50,29 @@ pub trait Arm {
     fn submit(&mut self, session: usize, request: Request) -> Result<(), String>;
     /// Runs until each call under way waits for another session, in no cycle, and returns what ended.
     fn settle(&mut self) -> Result<Ended, String>;
-    /// Lets 250 ms pass.
-    fn pause(&mut self) -> Result<Ended, String>;
+    /// Lets time pass.
+    fn pause(&mut self, time: Duration) -> Result<Ended, String>;
     /// Runs until the session's call has ended, by itself if need be.
     fn finish(&mut self, session: usize) -> Result<Ended, String>;
     /// The wall clock, microseconds since 1970.
     fn now_us(&self) -> i64;
+}
+
+/// Whether a session waits for itself, by way of others.
+pub fn cyclic<Id: Ord + Copy>(blockers: &BTreeMap<Id, Vec<Id>>) -> bool {
+    fn reaches<Id: Ord + Copy>(
+        blockers: &BTreeMap<Id, Vec<Id>>,
+        from: Id,
+        to: Id,
+        seen: &mut BTreeSet<Id>,
+    ) -> bool {
+        let next = blockers.get(&from).into_iter().flatten();
+        next.copied()
+            .any(|next| next == to || (seen.insert(next) && reaches(blockers, next, to, seen)))
+    }
+    blockers
+        .keys()
+        .any(|&id| reaches(blockers, id, id, &mut BTreeSet::new()))
 }
 
 /// What a permutation did, one line per event.
@@ -93,6 +114,9 @@ pub fn play(
     Ok(lines)
 }
 
+/// Between the beginnings of two waits.
+pub const APART: Duration = Duration::from_millis(250);
+
 /// The stage's own sessions, opened before those of the spec.
 const OWN: usize = 2;
 
@@ -119,11 +143,18 @@ impl Stage<'_> {
     }
 
     fn set_up(&mut self) -> Result<(), String> {
+        // When the migrations ran is no part of a spec.
+        self.own(
+            self.worker,
+            Request::Sql("UPDATE job_runs SET succeeded_at = now()".to_owned()),
+        )?;
         let mut tenant = "T".to_owned();
         let mut open: Option<String> = None;
         for line in &self.spec.setup {
             if let Some(job) = line.strip_prefix("job ") {
-                let sql = format!("UPDATE job_runs SET succeeded_at = '2001-01-01 00:00:00+00' WHERE job = '{job}'");
+                let sql = format!(
+                    "UPDATE job_runs SET succeeded_at = '2001-01-01 00:00:00+00' WHERE job = '{job}'"
+                );
                 self.own(self.worker, Request::Sql(sql))?;
                 continue;
             }
@@ -153,10 +184,15 @@ impl Stage<'_> {
             .setup
             .iter()
             .filter_map(|line| line.strip_prefix("tenant "))
-            .chain(self.spec.steps.iter().filter_map(|step| match &step.action {
-                Action::Begin(tenant) => tenant.as_deref(),
-                _ => None,
-            }))
+            .chain(
+                self.spec
+                    .steps
+                    .iter()
+                    .filter_map(|step| match &step.action {
+                        Action::Begin(tenant) => tenant.as_deref(),
+                        _ => None,
+                    }),
+            )
             .chain(["T"])
             .collect();
         for tenant in tenants {
@@ -191,6 +227,11 @@ impl Stage<'_> {
     fn step(&mut self, index: usize) -> Result<(), String> {
         let step = &self.spec.steps[index];
         let name = step.name.clone();
+        if let Action::Pause(time) = step.action {
+            let ended = self.arm.pause(time)?;
+            self.record(&name, None, ended);
+            return Ok(());
+        }
         let waits = self.under_way[step.session].is_some();
         if let Action::Await = step.action {
             if waits {
@@ -202,13 +243,14 @@ impl Stage<'_> {
             return Ok(());
         }
         if waits {
-            self.lines.push(format!("{name}: not run, the session waits"));
+            self.lines
+                .push(format!("{name}: not run, the session waits"));
             return Ok(());
         }
         let request = self.request(&step.action)?;
         let can_wait = matches!(request, Request::Run(..) | Request::Sql(_));
         if can_wait && self.under_way.iter().any(Option::is_some) {
-            let ended = self.arm.pause()?;
+            let ended = self.arm.pause(APART)?;
             self.record("meanwhile", None, ended);
         }
         self.under_way[step.session] = Some(index);
@@ -221,17 +263,21 @@ impl Stage<'_> {
     fn request(&self, action: &Action) -> Result<Request, String> {
         Ok(match action {
             Action::Begin(tenant) => Request::Begin(tenant.as_deref().map(world::uuid)),
-            Action::Sql(sql) => Request::Sql(sql.clone()),
+            Action::Sql(sql) => Request::Sql(world::spell(sql)?),
             Action::Commit => Request::Commit,
             Action::Rollback => Request::Rollback,
-            Action::Await => return Err("`await` is no request".to_owned()),
+            Action::Await | Action::Pause(_) => return Err("this is no request".to_owned()),
             Action::Run { statement, args } => {
                 let known = self
                     .statements
                     .get(statement)
                     .ok_or_else(|| format!("no statement file `{statement}.sql`"))?;
                 if args.len() != known.types.len() {
-                    return Err(format!("{statement} takes {} parameters, not {}", known.types.len(), args.len()));
+                    return Err(format!(
+                        "{statement} takes {} parameters, not {}",
+                        known.types.len(),
+                        args.len()
+                    ));
                 }
                 let params = args
                     .iter()
@@ -247,19 +293,24 @@ impl Stage<'_> {
     fn record(&mut self, name: &str, own: Option<usize>, mut ended: Ended) {
         ended.sort_by_key(|(session, _)| (Some(session - OWN) != own, *session));
         if let Some(own) = own
-            && ended.first().is_none_or(|(session, _)| session - OWN != own)
+            && ended
+                .first()
+                .is_none_or(|(session, _)| session - OWN != own)
         {
             self.lines.push(format!("{name}: waits"));
         }
         for (session, outcome) in ended {
             let Some(step) = self.under_way[session - OWN].take() else {
-                self.lines.push(format!("{name}: an end that nobody asked for, session {session}"));
+                self.lines.push(format!(
+                    "{name}: an end that nobody asked for, session {session}"
+                ));
                 continue;
             };
             let step = &self.spec.steps[step];
             let text = self.print(&step.action, outcome);
             if Some(step.session) != own {
-                self.lines.push(format!("{name} wakes {}: {text}", step.name));
+                self.lines
+                    .push(format!("{name} wakes {}: {text}", step.name));
             } else if text != "ok" {
                 self.lines.push(format!("{name}: {text}"));
             }
@@ -268,7 +319,10 @@ impl Stage<'_> {
 
     fn print(&self, action: &Action, outcome: Outcome) -> String {
         let ordered = match action {
-            Action::Run { statement, .. } => self.statements.get(statement).is_some_and(|known| known.ordered),
+            Action::Run { statement, .. } => self
+                .statements
+                .get(statement)
+                .is_some_and(|known| known.ordered),
             Action::Sql(sql) => sql.contains("ORDER BY"),
             _ => {
                 return match outcome {
@@ -281,7 +335,11 @@ impl Stage<'_> {
             Err(state) => format!("error {state}"),
             Ok(found) => {
                 let now = self.arm.now_us();
-                let mut rows: Vec<String> = found.rows.iter().map(|row| format!(" ({})", print_row(row, now))).collect();
+                let mut rows: Vec<String> = found
+                    .rows
+                    .iter()
+                    .map(|row| format!(" ({})", print_row(row, now)))
+                    .collect();
                 if !ordered {
                     rows.sort();
                 }
@@ -295,7 +353,9 @@ impl Stage<'_> {
     fn close(&mut self) -> Result<(), String> {
         let mut open: Vec<usize> = (0..self.under_way.len()).collect();
         while !open.is_empty() {
-            let free = open.iter().position(|&session| self.under_way[session].is_none());
+            let free = open
+                .iter()
+                .position(|&session| self.under_way[session].is_none());
             match free {
                 Some(at) => {
                     let session = open.remove(at);
@@ -322,9 +382,21 @@ fn print_row(row: &[Value], now_us: i64) -> String {
 /// Tables that only a tenant may read: name, columns, key.
 const OF_A_TENANT: [(&str, &str, &str); 4] = [
     ("properties", "tenant_id, property_id, name", "property_id"),
-    ("room_types", "tenant_id, room_type_id, property_id, name", "room_type_id"),
-    ("rooms", "tenant_id, room_id, room_type_id, number", "room_id"),
-    ("idempotency_keys", "tenant_id, idempotency_key, request_hash, allocation_id", "idempotency_key"),
+    (
+        "room_types",
+        "tenant_id, room_type_id, property_id, name",
+        "room_type_id",
+    ),
+    (
+        "rooms",
+        "tenant_id, room_id, room_type_id, number",
+        "room_id",
+    ),
+    (
+        "idempotency_keys",
+        "tenant_id, idempotency_key, request_hash, allocation_id",
+        "idempotency_key",
+    ),
 ];
 
 /// Tables that the jobs read.
@@ -339,6 +411,10 @@ const OF_ALL: [(&str, &str, &str); 4] = [
         "tenant_id, allocation_id, room_type_id, room_id, arrival, departure, channel, status, hold_until, version",
         "allocation_id",
     ),
-    ("outbox", "outbox_id, tenant_id, ordering_key, event_type, payload, published_at", "outbox_id"),
+    (
+        "outbox",
+        "outbox_id, tenant_id, ordering_key, event_type, payload, published_at",
+        "outbox_id",
+    ),
     ("job_runs", "job, succeeded_at", "job"),
 ];

@@ -12,18 +12,13 @@ use std::{
     time::Duration,
 };
 
-use ledger::ports::{Role, Rows, SessionSettings, Value};
-use sqlx::{
-    AssertSqlSafe, Column, Connection, Decode, Encode, Executor, PgConnection, Postgres, Row, Type, TypeInfo, ValueRef,
-    encode::IsNull,
-    error::BoxDynError,
-    postgres::{PgArgumentBuffer, PgArguments, PgRow, PgTypeInfo, PgValueRef, types::Oid},
-};
+use ledger::ports::{Role, Rows, SessionSettings};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgArguments};
 use tokio::runtime::Runtime;
-use uuid::Uuid;
 
 use crate::{
-    play::{Arm, Ended, Outcome, Request},
+    binary::{Bound, decode_row},
+    play::{Arm, Ended, Outcome, Request, cyclic},
     postgres::{Database, Server},
 };
 
@@ -51,10 +46,20 @@ pub struct Real {
 impl Real {
     /// A database with the ledger in `dir`, or `None` where there is no server.
     pub fn new(what: &str, dir: &Path) -> Option<Real> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let (server, database, admin) = runtime.block_on(async {
             let server: &Server = crate::postgres::live(what).await?;
             let database = server.database(dir).await.unwrap();
+            // A few rows would be scanned in the order in which they lie; the service's tables are large, and indexes order the locks.
+            for scan in ["seqscan", "bitmapscan"] {
+                database
+                    .set(&format!("enable_{scan}"), "off")
+                    .await
+                    .unwrap();
+            }
             let admin = database.administrator().await.unwrap();
             Some((server, database, admin))
         })?;
@@ -96,8 +101,14 @@ impl Arm for Real {
         let (database, runtime) = (&self.database, &self.runtime);
         let (pid, connection) = runtime.block_on(async {
             let mut connection = database.connect(role, settings).await?;
-            let row = connection.fetch_one("SELECT pg_backend_pid()").await.map_err(crate::postgres::text)?;
-            Ok::<_, String>((row.try_get::<i32, _>(0).map_err(crate::postgres::text)?, connection))
+            let row = connection
+                .fetch_one("SELECT pg_backend_pid()")
+                .await
+                .map_err(crate::postgres::text)?;
+            Ok::<_, String>((
+                row.try_get::<i32, _>(0).map_err(crate::postgres::text)?,
+                connection,
+            ))
         })?;
         self.sessions.push(Connected {
             pid,
@@ -109,7 +120,10 @@ impl Arm for Real {
 
     fn submit(&mut self, session: usize, request: Request) -> Result<(), String> {
         let session = &mut self.sessions[session];
-        let connection = session.idle.take().ok_or("the session has a call under way")?;
+        let connection = session
+            .idle
+            .take()
+            .ok_or("the session has a call under way")?;
         session.call = Some(Box::pin(call(connection, request)));
         Ok(())
     }
@@ -123,7 +137,10 @@ impl Arm for Real {
                 if sessions.iter().all(|session| session.call.is_none()) {
                     return Ok(ended);
                 }
-                if !some && all_wait(sessions, admin).await? && !poll(sessions, &mut ended, Duration::ZERO).await {
+                if !some
+                    && all_wait(sessions, admin).await?
+                    && !poll(sessions, &mut ended, Duration::ZERO).await
+                {
                     return Ok(ended);
                 }
             }
@@ -131,8 +148,9 @@ impl Arm for Real {
         })
     }
 
-    fn pause(&mut self) -> Result<Ended, String> {
-        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(250)));
+    fn pause(&mut self, time: Duration) -> Result<Ended, String> {
+        self.runtime
+            .block_on(async { tokio::time::sleep(time).await });
         self.settle()
     }
 
@@ -181,7 +199,11 @@ async fn poll(sessions: &mut [Connected], ended: &mut Ended, at_most: Duration) 
 
 /// Whether each call under way waits for another session and no cycle is left for the server to break.
 async fn all_wait(sessions: &[Connected], admin: &mut PgConnection) -> Result<bool, String> {
-    let pids: Vec<i32> = sessions.iter().filter(|s| s.call.is_some()).map(|s| s.pid).collect();
+    let pids: Vec<i32> = sessions
+        .iter()
+        .filter(|s| s.call.is_some())
+        .map(|s| s.pid)
+        .collect();
     let all: Vec<i32> = sessions.iter().map(|s| s.pid).collect();
     let rows = sqlx::query("SELECT pid, pg_blocking_pids(pid) FROM unnest($1::int4[]) AS pid")
         .bind(&pids)
@@ -198,28 +220,17 @@ async fn all_wait(sessions: &[Connected], admin: &mut PgConnection) -> Result<bo
         }
         blockers.insert(pid, by);
     }
-    Ok(!pids.iter().any(|pid| reaches(&blockers, *pid, *pid, &mut Vec::new())))
-}
-
-fn reaches(blockers: &BTreeMap<i32, Vec<i32>>, from: i32, to: i32, seen: &mut Vec<i32>) -> bool {
-    blockers.get(&from).into_iter().flatten().any(|&next| {
-        if next == to {
-            return true;
-        }
-        if seen.contains(&next) {
-            return false;
-        }
-        seen.push(next);
-        reaches(blockers, next, to, seen)
-    })
+    Ok(!cyclic(&blockers))
 }
 
 async fn call(mut connection: PgConnection, request: Request) -> (PgConnection, Outcome) {
     let outcome = run(&mut connection, request).await;
-    let outcome = outcome.map_err(|error| match error.as_database_error().and_then(|e| e.code()) {
-        Some(code) => code.into_owned(),
-        None => format!("not from the server: {error}"),
-    });
+    let outcome = outcome.map_err(
+        |error| match error.as_database_error().and_then(|e| e.code()) {
+            Some(code) => code.into_owned(),
+            None => format!("not from the server: {error}"),
+        },
+    );
     (connection, outcome)
 }
 
@@ -227,7 +238,11 @@ async fn run(connection: &mut PgConnection, request: Request) -> Result<Rows, sq
     match request {
         Request::Begin(None) => simple(connection, "BEGIN".to_owned()).await,
         Request::Begin(Some(tenant)) => {
-            simple(connection, format!("BEGIN; SET LOCAL app.tenant_id = '{tenant}'")).await
+            simple(
+                connection,
+                format!("BEGIN; SET LOCAL app.tenant_id = '{tenant}'"),
+            )
+            .await
         }
         Request::Commit => simple(connection, "COMMIT".to_owned()).await,
         Request::Rollback => simple(connection, "ROLLBACK".to_owned()).await,
@@ -243,102 +258,37 @@ async fn run(connection: &mut PgConnection, request: Request) -> Result<Rows, sq
 }
 
 async fn simple(connection: &mut PgConnection, sql: String) -> Result<Rows, sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await?;
     Ok(Rows::default())
 }
 
-async fn extended(connection: &mut PgConnection, sql: String, arguments: PgArguments) -> Result<Rows, sqlx::Error> {
-    let body = sql.lines().filter(|line| !line.starts_with("--")).collect::<String>();
+async fn extended(
+    connection: &mut PgConnection,
+    sql: String,
+    arguments: PgArguments,
+) -> Result<Rows, sqlx::Error> {
+    let body = sql
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect::<String>();
     let returns = body.trim_start().starts_with("SELECT") || body.contains("RETURNING");
     let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
     if !returns {
         let affected = query.execute(connection).await?.rows_affected();
-        return Ok(Rows { rows: Vec::new(), affected });
+        return Ok(Rows {
+            rows: Vec::new(),
+            affected,
+        });
     }
     let found = query.fetch_all(connection).await?;
-    let rows = found.iter().map(decode_row).collect::<Result<Vec<_>, _>>()?;
-    Ok(Rows { affected: rows.len() as u64, rows })
-}
-
-fn decode_row(row: &PgRow) -> Result<Vec<Value>, sqlx::Error> {
-    (0..row.columns().len())
-        .map(|index| {
-            decode(row.try_get_raw(index)?).map_err(|source| sqlx::Error::ColumnDecode {
-                index: row.columns()[index].name().to_owned(),
-                source,
-            })
-        })
-        .collect()
-}
-
-/// From 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
-const EPOCH_DAYS: i32 = 10_957;
-const DAY_US: i64 = 86_400_000_000;
-
-fn decode(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
-    if raw.is_null() {
-        return Ok(Value::Null);
-    }
-    let kind = raw.type_info().name().to_owned();
-    let bytes = raw.as_bytes()?;
-    let long = || <[u8; 8]>::try_from(bytes).map(i64::from_be_bytes);
-    let int = || <[u8; 4]>::try_from(bytes).map(i32::from_be_bytes);
-    Ok(match kind.as_str() {
-        "BOOL" => Value::Bool(bytes != [0]),
-        "INT4" => Value::Int(int()?.into()),
-        "INT8" => Value::Int(long()?),
-        "TEXT" => Value::Text(String::decode(raw)?.into()),
-        "UUID" => Value::Uuid(Uuid::from_slice(bytes)?),
-        "DATE" => Value::Date(int()? + EPOCH_DAYS),
-        "TIMESTAMPTZ" => Value::Timestamp(long()? + i64::from(EPOCH_DAYS) * DAY_US),
-        "INTERVAL" => {
-            let (us, rest) = bytes.split_at_checked(8).ok_or("a short interval")?;
-            let (days, months) = rest.split_at_checked(4).ok_or("a short interval")?;
-            if months != [0; 4] {
-                return Err("an interval with months is no difference of two timestamps".into());
-            }
-            let days = i64::from(i32::from_be_bytes(days.try_into()?));
-            Value::Interval(i64::from_be_bytes(us.try_into()?) + days * DAY_US)
-        }
-        other => return Err(format!("a column of type {other} is not read here").into()),
+    let rows = found
+        .iter()
+        .map(decode_row)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Rows {
+        affected: rows.len() as u64,
+        rows,
     })
-}
-
-/// A parameter in PostgreSQL's binary format.
-struct Bound(Value);
-
-impl Type<Postgres> for Bound {
-    fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(0))
-    }
-}
-
-impl Encode<'_, Postgres> for Bound {
-    fn produces(&self) -> Option<PgTypeInfo> {
-        let oid = match self.0 {
-            Value::Null => 0,
-            Value::Bool(_) => 16,
-            Value::Int(_) => 20,
-            Value::Text(_) => 25,
-            Value::Uuid(_) => 2950,
-            Value::Date(_) => 1082,
-            Value::Timestamp(_) => 1184,
-            Value::Interval(_) => 1186,
-        };
-        Some(PgTypeInfo::with_oid(Oid(oid)))
-    }
-
-    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        match &self.0 {
-            Value::Null => return Ok(IsNull::Yes),
-            Value::Bool(value) => buffer.push(u8::from(*value)),
-            Value::Int(value) => buffer.extend(value.to_be_bytes()),
-            Value::Text(value) => buffer.extend(value.as_bytes()),
-            Value::Uuid(value) => buffer.extend(value.as_bytes()),
-            Value::Date(value) => buffer.extend((value - EPOCH_DAYS).to_be_bytes()),
-            Value::Timestamp(value) => buffer.extend((value - i64::from(EPOCH_DAYS) * DAY_US).to_be_bytes()),
-            Value::Interval(_) => return Err("no statement takes an interval".into()),
-        }
-        Ok(IsNull::No)
-    }
 }

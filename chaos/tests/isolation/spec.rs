@@ -9,8 +9,9 @@
 //! step a1 = a begin T                        # T: the tenant that SET LOCAL names; `begin` alone sets none
 //! step a2 = a run confirm_nights R 2026-12-24 2026-12-25
 //! step a3 = a commit                         # or rollback
-//! step a4 = a sql SELECT 1
+//! step a4 = a sql SELECT 1 WHERE {K} = {K}   # {K}: the uuid of that name
 //! step a5 = a await                          # until the session's waiting step ends by itself
+//! step a6 = a pause 1500                    # milliseconds go by
 //! permutation a1 a2 a3
 //! | a2: 1 row                                # recorded on PostgreSQL; a plain success of begin, commit, … is not written
 //! ```
@@ -44,6 +45,8 @@ pub enum Action {
     Rollback,
     /// Waits for the session's waiting step.
     Await,
+    /// Lets time go by.
+    Pause(Duration),
 }
 
 /// A named action of a session.
@@ -98,7 +101,10 @@ impl Spec {
 
     /// A permutation's step names.
     pub fn title(&self, permutation: &Permutation) -> String {
-        let names = permutation.steps.iter().map(|&i| self.steps[i].name.as_str());
+        let names = permutation
+            .steps
+            .iter()
+            .map(|&i| self.steps[i].name.as_str());
         names.collect::<Vec<_>>().join(" ")
     }
 }
@@ -129,7 +135,10 @@ pub fn parse(text: &str) -> Result<Vec<Spec>, String> {
 
 fn parse_line(spec: &mut Spec, line: &str, trimmed: &str) -> Result<(), String> {
     if let Some(event) = trimmed.strip_prefix('|') {
-        let last = spec.permutations.last_mut().ok_or("no permutation before it")?;
+        let last = spec
+            .permutations
+            .last_mut()
+            .ok_or("no permutation before it")?;
         last.expected.push(event.trim().to_owned());
         return Ok(());
     }
@@ -175,15 +184,15 @@ fn parse_timeouts(rest: &str) -> Result<SessionSettings, String> {
     let ["lock", lock, "statement", statement] = words[..] else {
         return Err("want `timeouts lock <ms> statement <ms>`".to_owned());
     };
-    let ms = |word: &str| {
-        word.parse()
-            .map(Duration::from_millis)
-            .map_err(|error| format!("{word}: {error}"))
-    };
     Ok(SessionSettings {
-        lock_timeout: ms(lock)?,
-        statement_timeout: ms(statement)?,
+        lock_timeout: parse_ms(lock)?,
+        statement_timeout: parse_ms(statement)?,
     })
+}
+
+fn parse_ms(word: &str) -> Result<Duration, String> {
+    let ms = word.parse().map_err(|error| format!("{word}: {error}"))?;
+    Ok(Duration::from_millis(ms))
 }
 
 fn parse_step(spec: &Spec, rest: &str) -> Result<Step, String> {
@@ -209,6 +218,7 @@ fn parse_step(spec: &Spec, rest: &str) -> Result<Step, String> {
         "commit" => Action::Commit,
         "rollback" => Action::Rollback,
         "await" => Action::Await,
+        "pause" => Action::Pause(parse_ms(rest)?),
         other => return Err(format!("unknown action `{other}`")),
     };
     Ok(Step {
@@ -249,13 +259,19 @@ pub fn render(spec: &Spec) -> String {
             Action::Commit => "commit".to_owned(),
             Action::Rollback => "rollback".to_owned(),
             Action::Await => "await".to_owned(),
+            Action::Pause(time) => format!("pause {}", time.as_millis()),
         };
         let session = &spec.sessions[step.session].0;
         out.push(format!("step {} = {session} {action}", step.name));
     }
     for permutation in &spec.permutations {
         out.push(format!("permutation {}", spec.title(permutation)));
-        out.extend(permutation.expected.iter().map(|event| format!("| {event}")));
+        out.extend(
+            permutation
+                .expected
+                .iter()
+                .map(|event| format!("| {event}")),
+        );
     }
     out.join("\n") + "\n"
 }
@@ -279,7 +295,7 @@ pub fn with_expectations(text: &str, specs: &[Spec]) -> String {
 #[test]
 fn a_spec_reads_back_as_it_was_written() {
     let text = "spec x y\ntimeouts lock 700 statement 800\nsetup\n  night R 2026-12-24 capacity 1\nsession a app\nsession b worker\n\
-        step a1 = a begin T\nstep a2 = a run confirm_nights R 2026-12-24 2026-12-25\nstep b1 = b sql SELECT 1\nstep b2 = b await\n\
+        step a1 = a begin T\nstep a2 = a run confirm_nights R 2026-12-24 2026-12-25\nstep b1 = b sql SELECT 1\nstep b2 = b await\nstep b3 = b pause 1500\n\
         permutation a1 b1 a2 b2\n| a2: 1 row\npermutation a1\n";
     let specs = parse(text).unwrap();
     assert_eq!(render(&specs[0]), text);
@@ -294,7 +310,10 @@ fn a_bad_line_is_refused_with_its_number() {
         ("spec x\nstep a1 = b commit", "line 2: no session `b`"),
         ("spec x\nsession a owner", "line 2: no role `owner`"),
         ("spec x\npermutation a1", "line 2: no step `a1`"),
-        ("spec x\nsession a app\nstep a1 = a fly", "line 3: unknown action `fly`"),
+        (
+            "spec x\nsession a app\nstep a1 = a fly",
+            "line 3: unknown action `fly`",
+        ),
         ("spec x\ntimeouts 3", "line 2: want `timeouts"),
         ("spec x\n| a: ok", "line 2: no permutation"),
     ];

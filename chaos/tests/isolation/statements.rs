@@ -14,8 +14,8 @@ use std::{
 use ledger::ports;
 use sqlparser::{
     ast::{
-        AlterTableOperation, AssignmentTarget, ColumnOption, Query, Statement as Ast, TableConstraint, TableFactor,
-        TableObject,
+        AlterTableOperation, AssignmentTarget, ColumnOption, Query, Statement as Ast,
+        TableConstraint, TableFactor, TableObject,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -123,20 +123,39 @@ fn schema(dir: &Path) -> Result<Schema, String> {
                     for column in &table.columns {
                         for option in &column.options {
                             if let ColumnOption::ForeignKey(key) = &option.option {
-                                references.insert(column.name.value.clone(), key.foreign_table.to_string());
+                                references.insert(
+                                    column.name.value.clone(),
+                                    key.foreign_table.to_string(),
+                                );
                             }
                         }
                     }
-                    if table.constraints.iter().any(|c| matches!(c, TableConstraint::ForeignKey(_))) {
-                        return Err(format!("{}: a foreign key of the table is not read here", table.name));
+                    if table
+                        .constraints
+                        .iter()
+                        .any(|c| matches!(c, TableConstraint::ForeignKey(_)))
+                    {
+                        return Err(format!(
+                            "{}: a foreign key of the table is not read here",
+                            table.name
+                        ));
                     }
                 }
                 Ast::AlterTable(table)
                     if table.operations.iter().any(|operation| {
-                        matches!(operation, AlterTableOperation::AddConstraint { constraint: TableConstraint::ForeignKey(_), .. })
+                        matches!(
+                            operation,
+                            AlterTableOperation::AddConstraint {
+                                constraint: TableConstraint::ForeignKey(_),
+                                ..
+                            }
+                        )
                     }) =>
                 {
-                    return Err(format!("{}: an added foreign key is not read here", table.name));
+                    return Err(format!(
+                        "{}: an added foreign key is not read here",
+                        table.name
+                    ));
                 }
                 _ => {}
             }
@@ -189,10 +208,16 @@ fn footprint(sql: &str, ast: &Ast, schema: &Schema) -> Result<BTreeMap<String, A
                 .collect();
             (name.to_string(), columns)
         }
-        other => return Err(format!("a statement of this kind is not read here: {other}")),
+        other => {
+            return Err(format!(
+                "a statement of this kind is not read here: {other}"
+            ));
+        }
     };
     let columns: Vec<String> = columns;
-    let references = schema.get(&table).ok_or_else(|| format!("no table `{table}`"))?;
+    let references = schema
+        .get(&table)
+        .ok_or_else(|| format!("no table `{table}`"))?;
     for column in &columns {
         if let Some(referenced) = references.get(column) {
             let access = touched.entry(referenced.clone()).or_insert(Access::Lock);
@@ -241,5 +266,8 @@ fn a_footprint_says_what_is_read_locked_and_written() {
             .collect();
         assert_eq!(got.join(" "), want, "{name}");
     }
-    assert_eq!(statements["hold_insert"].types, ["uuid", "uuid", "date", "date", "text", "bigint"]);
+    assert_eq!(
+        statements["hold_insert"].types,
+        ["uuid", "uuid", "date", "date", "text", "bigint"]
+    );
 }

@@ -20,10 +20,24 @@ const DAY_US: i64 = 86_400_000_000;
 /// # Panics
 /// If the name is longer than 15 letters.
 pub fn uuid(name: &str) -> Uuid {
-    assert!(name.len() < 16 && name.is_ascii() && !name.is_empty(), "`{name}` is no short name");
+    assert!(
+        name.len() < 16 && name.is_ascii() && !name.is_empty(),
+        "`{name}` is no short name"
+    );
     let mut bytes = [0; 16];
     bytes[..name.len()].copy_from_slice(name.as_bytes());
     Uuid::from_bytes(bytes)
+}
+
+/// SQL text with each `{K}` replaced by the uuid of that name.
+pub fn spell(sql: &str) -> Result<String, String> {
+    let mut parts = sql.split('{');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (short, rest) = part.split_once('}').ok_or("a `{` is not closed")?;
+        out.push_str(&format!("'{}'{rest}", uuid(short)));
+    }
+    Ok(out)
 }
 
 fn name(uuid: Uuid) -> String {
@@ -51,7 +65,11 @@ pub fn parameter(word: &str, sql_type: &str) -> Result<Value, String> {
             Value::Date(date.since(epoch).map_err(|e| bad(&e))?.get_days())
         }
         "integer" | "bigint" => Value::Int(word.parse().map_err(|e| bad(&e))?),
-        other => return Err(format!("a parameter of type `{other}` is not supported here")),
+        other => {
+            return Err(format!(
+                "a parameter of type `{other}` is not supported here"
+            ));
+        }
     })
 }
 
@@ -70,7 +88,9 @@ pub fn print(value: &Value, now_us: i64) -> String {
         }
         Value::Timestamp(LIVE_US) => "live".to_owned(),
         Value::Timestamp(LATE_US) => "late".to_owned(),
-        Value::Timestamp(us) if (us - LATE_US) % DAY_US == 0 && (us - LATE_US).abs() < 100 * DAY_US => {
+        Value::Timestamp(us)
+            if (us - LATE_US) % DAY_US == 0 && (us - LATE_US).abs() < 100 * DAY_US =>
+        {
             format!("late+{}", (us - LATE_US) / DAY_US)
         }
         Value::Timestamp(us) => match days(us - now_us) {
@@ -94,7 +114,10 @@ pub fn insert(line: &str, tenant: &mut String) -> Result<Option<String>, String>
             name.clone_into(tenant);
             return Ok(None);
         }
-        ["property", p] => format!("INSERT INTO properties (property_id, name) VALUES ({}, '{p}')", id(p)),
+        ["property", p] => format!(
+            "INSERT INTO properties (property_id, name) VALUES ({}, '{p}')",
+            id(p)
+        ),
         ["room_type", r, "of", p] => format!(
             "INSERT INTO room_types (room_type_id, property_id, name) VALUES ({}, {}, '{r}')",
             id(r),
@@ -106,7 +129,16 @@ pub fn insert(line: &str, tenant: &mut String) -> Result<Option<String>, String>
             id(r)
         ),
         ["night", r, night, ref rest @ ..] => night_insert(&id(r), night, rest)?,
-        ["allocation", k, "of", r, arrival, departure, state, ref rest @ ..] => {
+        [
+            "allocation",
+            k,
+            "of",
+            r,
+            arrival,
+            departure,
+            state,
+            ref rest @ ..,
+        ] => {
             let room = match rest {
                 [] => "NULL".to_owned(),
                 ["room", m] => id(m),
@@ -115,7 +147,9 @@ pub fn insert(line: &str, tenant: &mut String) -> Result<Option<String>, String>
             let (status, until) = match state.strip_prefix("late") {
                 Some("") => ("held", format!("'{}'", instant(LATE_US)?)),
                 Some(more) => {
-                    let days: i64 = more.parse().map_err(|_| format!("`{state}`: want late+<days>"))?;
+                    let days: i64 = more
+                        .parse()
+                        .map_err(|_| format!("`{state}`: want late+<days>"))?;
                     ("held", format!("'{}'", instant(LATE_US + days * DAY_US)?))
                 }
                 None if state == "live" => ("held", format!("'{}'", instant(LIVE_US)?)),
@@ -142,7 +176,8 @@ pub fn insert(line: &str, tenant: &mut String) -> Result<Option<String>, String>
 }
 
 fn night_insert(room_type: &str, night: &str, rest: &[&str]) -> Result<String, String> {
-    let (mut capacity, mut extra, mut held, mut confirmed, mut closed) = ("0", "0", "0", "0", false);
+    let (mut capacity, mut extra, mut held, mut confirmed, mut closed) =
+        ("0", "0", "0", "0", false);
     let mut words = rest.iter();
     while let Some(word) = words.next() {
         let slot = match *word {
@@ -175,6 +210,7 @@ fn a_name_survives_its_uuid() {
     for text in ["T", "expire-holds", "K15letterslong1"] {
         assert_eq!(print(&Value::Uuid(uuid(text)), 0), text);
     }
+    assert_eq!(spell("a = {T}!").unwrap(), format!("a = '{}'!", uuid("T")));
     let foreign = Uuid::from_u128(7);
     assert_eq!(print(&Value::Uuid(foreign), 0), foreign.to_string());
 }

@@ -28,7 +28,9 @@ pub trait Net: Copy + 'static {
     async fn dial(addr: &str) -> Self::Stream {
         for _ in 0..500 {
             match Self::connect(addr).await {
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => tokio::time::sleep(ms(5)).await,
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                    tokio::time::sleep(ms(5)).await
+                }
                 other => return other.unwrap(),
             }
         }
@@ -55,9 +57,14 @@ macro_rules! sockets {
                 Self::Stream::connect(addr).await
             }
             fn ports(stream: &Self::Stream) -> (u16, u16) {
-                (stream.local_addr().unwrap().port(), stream.peer_addr().unwrap().port())
+                (
+                    stream.local_addr().unwrap().port(),
+                    stream.peer_addr().unwrap().port(),
+                )
             }
-            fn split(stream: Self::Stream) -> (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>) {
+            fn split(
+                stream: Self::Stream,
+            ) -> (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>) {
                 let (read, write) = stream.into_split();
                 (Box::new(read), Box::new(write))
             }
@@ -111,14 +118,25 @@ pub trait Behaviour: 'static {
 }
 
 pub fn real<B: Behaviour>() -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     // A port that was free a moment ago; the behaviours bind and rebind it themselves.
-    let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let addr = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
     let tasks = LocalSet::new();
     let server: Rc<RefCell<Option<JoinHandle<()>>>> = Rc::default();
     let start: Rc<dyn Fn()> = {
         let (server, addr) = (server.clone(), addr.clone());
-        Rc::new(move || *server.borrow_mut() = Some(tokio::task::spawn_local(Box::pin(B::server::<Real>(addr.clone())) as Future0)))
+        Rc::new(move || {
+            *server.borrow_mut() = Some(tokio::task::spawn_local(Box::pin(B::server::<Real>(
+                addr.clone(),
+            )) as Future0))
+        })
     };
     let kill = move || {
         if let Some(task) = server.borrow_mut().take() {
@@ -126,49 +144,80 @@ pub fn real<B: Behaviour>() -> String {
         }
     };
     let boot = start.clone();
-    let env = Env { addr, kill: Box::new(kill), boot: Box::new(move || boot()) };
+    let env = Env {
+        addr,
+        kill: Box::new(kill),
+        boot: Box::new(move || boot()),
+    };
     tasks.block_on(&runtime, async move {
         start();
-        tokio::time::timeout(Duration::from_secs(20), B::client::<Real>(env)).await.expect("the real arm hangs")
+        tokio::time::timeout(Duration::from_secs(20), B::client::<Real>(env))
+            .await
+            .expect("the real arm hangs")
     })
 }
 
 pub fn sim<B: Behaviour>() -> String {
     let result: Rc<RefCell<Option<String>>> = Rc::default();
     let slot = result.clone();
-    SimBuilder::new(NetConfig { time_limit: Duration::from_secs(3600), ..NetConfig::new(11) })
-        .host("server", HostConfig::default(), |_| B::server::<Sim>("0.0.0.0:80".into()))
-        .host("client", HostConfig::default(), move |ctx: simnet::HostCtx| {
+    SimBuilder::new(NetConfig {
+        time_limit: Duration::from_secs(3600),
+        ..NetConfig::new(11)
+    })
+    .host("server", HostConfig::default(), |_| {
+        B::server::<Sim>("0.0.0.0:80".into())
+    })
+    .host(
+        "client",
+        HostConfig::default(),
+        move |ctx: simnet::HostCtx| {
             let slot = slot.clone();
             let (killer, booter) = (ctx.sim.clone(), ctx.sim.clone());
             let kill = Box::new(move || killer.kill("server"));
             let boot = Box::new(move || booter.boot("server"));
             async move {
-                let value = B::client::<Sim>(Env { addr: "server:80".into(), kill, boot }).await;
+                let value = B::client::<Sim>(Env {
+                    addr: "server:80".into(),
+                    kill,
+                    boot,
+                })
+                .await;
                 *slot.borrow_mut() = Some(value);
             }
-        })
-        .run(|sim| async move {
-            while sim.is_up("client") {
-                tokio::time::sleep(ms(1)).await;
-            }
-        })
-        .unwrap();
+        },
+    )
+    .run(|sim| async move {
+        while sim.is_up("client") {
+            tokio::time::sleep(ms(1)).await;
+        }
+    })
+    .unwrap();
     result.take().unwrap()
 }
 
 pub fn stock<B: Behaviour>() -> String {
     let result: Rc<RefCell<Option<String>>> = Rc::default();
     let slot = result.clone();
-    let mut sim = turmoil::Builder::new().simulation_duration(Duration::from_secs(60)).tcp_capacity(4096).build();
+    let mut sim = turmoil::Builder::new()
+        .simulation_duration(Duration::from_secs(60))
+        .tcp_capacity(4096)
+        .build();
     sim.host("server", || async {
         B::server::<Stock>("0.0.0.0:80".into()).await;
         std::future::pending::<()>().await;
         Ok(())
     });
     sim.client("client", async move {
-        let none = || Box::new(|| -> () { panic!("stock turmoil kills hosts only from outside") }) as Box<dyn Fn()>;
-        let value = B::client::<Stock>(Env { addr: "server:80".into(), kill: none(), boot: none() }).await;
+        let none = || {
+            Box::new(|| -> () { panic!("stock turmoil kills hosts only from outside") })
+                as Box<dyn Fn()>
+        };
+        let value = B::client::<Stock>(Env {
+            addr: "server:80".into(),
+            kill: none(),
+            boot: none(),
+        })
+        .await;
         *slot.borrow_mut() = Some(value);
         Ok(())
     });

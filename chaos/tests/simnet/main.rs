@@ -4,5 +4,7 @@ mod arms;
 mod conformance;
 mod determinism;
 mod faults;
+mod hosts;
 mod http;
 mod runtime;
+mod stage;

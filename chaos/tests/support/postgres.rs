@@ -3,23 +3,23 @@
 //! Order: the server behind `FIREDRILL_POSTGRES_URL` (a superuser's URL); else the installed binaries, started on a temporary
 //! directory as a user that is not root. A container from a local image would come between the two. Where there is none,
 //! [`live`] says so and what to install; `FIREDRILL_REQUIRE_LIVE=1` turns that into a failure.
-//! The server that was started ends with this process, however the process ends: a shell waits on a pipe for that.
+//! The server that was started ends with this process (`installed.rs`).
 //! Left out: TLS, replicas. Included by `#[path]` in each test binary that needs it.
+
+mod installed;
 
 use std::{
     env, fs,
-    net::TcpListener,
-    os::unix::process::CommandExt,
+    io::Write,
     path::{Path, PathBuf},
-    process::{ChildStdin, Command, Stdio},
+    process::ChildStdin,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use ledger::ports::SessionSettings;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row,
-    postgres::{PgConnectOptions, PgSslMode},
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions,
 };
 use tokio::sync::OnceCell;
 
@@ -68,7 +68,8 @@ pub async fn live(what: &str) -> Option<&'static Server> {
                 env::var("FIREDRILL_REQUIRE_LIVE").as_deref() != Ok("1"),
                 "{text}"
             );
-            eprintln!("{text}");
+            // Past the test harness, which would keep it to itself.
+            let _ = writeln!(std::io::stderr(), "{text}");
             None
         }
     }
@@ -82,7 +83,7 @@ async fn find() -> Result<Server, String> {
             None,
         ),
         Err(_) => {
-            let (admin, watch) = start().await?;
+            let (admin, watch) = installed::start().await?;
             (admin, Some(watch))
         }
     };
@@ -130,10 +131,7 @@ async fn bootstrap(connection: &mut PgConnection) -> Result<(), String> {
         .filter(|line| !line.trim_start().starts_with("--"))
         .collect::<Vec<_>>()
         .join("\n");
-    for statement in without_comments
-        .split(';')
-        .filter(|s| !s.trim().is_empty())
-    {
+    for statement in without_comments.split(';').filter(|s| !s.trim().is_empty()) {
         let done = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
             .execute(&mut *connection)
             .await;
@@ -142,7 +140,9 @@ async fn bootstrap(connection: &mut PgConnection) -> Result<(), String> {
             .err()
             .and_then(|e| e.as_database_error())
             .and_then(|e| e.code());
-        if !matches!(code.as_deref(), None | Some("42710" | "23505")) || done.is_err() && code.is_none() {
+        if !matches!(code.as_deref(), None | Some("42710" | "23505"))
+            || done.is_err() && code.is_none()
+        {
             return Err(format!("{}: {statement}: {done:?}", path.display()));
         }
     }
@@ -224,6 +224,17 @@ impl Database {
         connect(&self.admin.clone().database(&self.name)).await
     }
 
+    /// Sets a server setting for the sessions that connect to this database from now on.
+    pub async fn set(&self, setting: &str, value: &str) -> Result<(), String> {
+        let sql = format!("ALTER DATABASE {} SET {setting} = '{value}'", self.name);
+        let mut admin = connect(&self.admin).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut admin)
+            .await
+            .map_err(text)?;
+        Ok(())
+    }
+
     /// The database's URL for `role`, with its password.
     pub fn url(&self, role: &str) -> String {
         format!(
@@ -277,145 +288,4 @@ pub fn text(error: impl std::fmt::Display) -> String {
 
 fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// The newest installed server's binaries.
-fn binaries() -> Result<PathBuf, String> {
-    let mut folders: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let major = entry.file_name().to_str()?.parse().ok()?;
-            Some((major, entry.path().join("bin")))
-        })
-        .collect();
-    folders.sort();
-    let reported = Command::new("pg_config").arg("--bindir").output().ok();
-    let reported =
-        reported.map(|out| PathBuf::from(String::from_utf8_lossy(&out.stdout).trim().to_owned()));
-    let path = env::var_os("PATH").unwrap_or_default();
-    folders
-        .into_iter()
-        .rev()
-        .map(|(_, folder)| folder)
-        .chain(reported)
-        .chain(env::split_paths(&path))
-        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
-        .ok_or_else(|| format!("no server binaries found; {INSTALL}"))
-}
-
-/// Words before a command that make it run as somebody else, since PostgreSQL refuses root.
-fn not_root() -> Result<Vec<String>, String> {
-    let id = |args: &[&str]| {
-        let out = Command::new("id").args(args).output().ok()?;
-        out.status
-            .success()
-            .then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
-    };
-    if id(&["-u"]).as_deref() != Some("0") {
-        return Ok(Vec::new());
-    }
-    ["postgres", "nobody"]
-        .iter()
-        .find_map(|user| {
-            let (uid, gid) = (id(&["-u", user])?, id(&["-g", user])?);
-            let words = [
-                "setpriv".to_owned(),
-                format!("--reuid={uid}"),
-                format!("--regid={gid}"),
-                "--clear-groups".to_owned(),
-            ];
-            Some(words.to_vec())
-        })
-        .ok_or_else(|| "running as root, and there is no user `postgres` or `nobody`".to_owned())
-}
-
-/// Runs the server in `$1` until standard input ends. The port is `$2`, the rest is the command.
-const WATCH: &str = r#"
-dir=$1; shift
-"$@" </dev/null >"$dir/log" 2>&1 &
-server=$!
-read -r _
-kill -INT "$server" 2>/dev/null
-wait "$server"
-rm -rf -- "$dir"
-"#;
-
-async fn start() -> Result<(PgConnectOptions, ChildStdin), String> {
-    let bin = binaries()?;
-    let prefix = not_root()?;
-    let dir = tempfile::Builder::new()
-        .prefix("firedrill-postgres-")
-        .tempdir()
-        .map_err(text)?;
-    let as_user = |program: PathBuf| {
-        let mut words = prefix.clone();
-        words.push(program.display().to_string());
-        words
-    };
-    if let Some(owner) = prefix.get(1).and_then(|word| word.strip_prefix("--reuid=")) {
-        let out = Command::new("chown").arg(owner).arg(dir.path()).output();
-        out.map_err(text)?;
-    }
-    let data = dir.path().join("data");
-    let mut initdb = as_user(bin.join("initdb"));
-    initdb.extend(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"].map(str::to_owned));
-    initdb.push(data.display().to_string());
-    let out = Command::new(&initdb[0])
-        .args(&initdb[1..])
-        .current_dir(dir.path())
-        .output()
-        .map_err(|error| format!("{}: {error}", initdb[0]))?;
-    if !out.status.success() {
-        return Err(format!("initdb: {}", String::from_utf8_lossy(&out.stderr)));
-    }
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map_err(text)?
-        .port();
-    let mut server = as_user(bin.join("postgres"));
-    server.extend(["-D".to_owned(), data.display().to_string()]);
-    for setting in [
-        format!("port={port}"),
-        "listen_addresses=127.0.0.1".to_owned(),
-        format!("unix_socket_directories={}", dir.path().display()),
-        "fsync=off".to_owned(),
-        "synchronous_commit=off".to_owned(),
-        "full_page_writes=off".to_owned(),
-        "autovacuum=off".to_owned(),
-        "max_connections=60".to_owned(),
-        format!("deadlock_timeout={}ms", DEADLOCK_TIMEOUT.as_millis()),
-        "timezone=UTC".to_owned(),
-    ] {
-        server.extend(["-c".to_owned(), setting]);
-    }
-    let mut shell = Command::new("sh")
-        .args(["-c", WATCH, "firedrill-postgres"])
-        .arg(dir.path())
-        .args(&server)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0) // an interrupt from the terminal reaches the test process only; the shell sees its end
-        .spawn()
-        .map_err(|error| format!("sh: {error}"))?;
-    let watch = shell.stdin.take().ok_or("the shell has no standard input")?;
-    let dir = dir.keep(); // removed by the shell
-    let admin = PgConnectOptions::new_without_pgpass()
-        .host("127.0.0.1")
-        .port(port)
-        .username("postgres")
-        .database("postgres")
-        .ssl_mode(PgSslMode::Disable);
-    for _ in 0..300 {
-        if let Ok(connection) = connect(&admin).await {
-            let _ = connection.close().await;
-            return Ok((admin, watch));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
-    Err(format!("the server does not answer on port {port}: {log}"))
 }

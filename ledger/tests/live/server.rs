@@ -152,8 +152,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The data is thrown away: there is nothing to write back.
-        let _ = self.child.kill();
+        // Immediate: the data is thrown away, there is nothing to write back.
+        let data = self.folder.path().join("data");
+        let mut stop = command(&self.bin.join("pg_ctl"), self.user);
+        stop.args(["stop", "-m", "immediate", "-s", "-D"]).arg(data);
+        if !stop.status().is_ok_and(|status| status.success()) {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }

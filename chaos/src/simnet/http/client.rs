@@ -31,7 +31,11 @@ pub struct ClientConfig {
 impl Default for ClientConfig {
     /// 8 idle connections for 90 s; 10 s per request.
     fn default() -> Self {
-        Self { idle_max: 8, idle_age: Duration::from_secs(90), timeout: Duration::from_secs(10) }
+        Self {
+            idle_max: 8,
+            idle_age: Duration::from_secs(90),
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -117,7 +121,11 @@ impl Client {
     /// A client of the host with an empty pool.
     #[must_use]
     pub fn new(ctx: &HostCtx, config: ClientConfig) -> Self {
-        Self { ctx: ctx.clone(), config, pool: Arc::default() }
+        Self {
+            ctx: ctx.clone(),
+            config,
+            pool: Arc::default(),
+        }
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -128,9 +136,19 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::request`].
-    pub async fn get(&self, host: &str, port: u16, path: &str) -> Result<Response<Bytes>, HttpError> {
+    pub async fn get(
+        &self,
+        host: &str,
+        port: u16,
+        path: &str,
+    ) -> Result<Response<Bytes>, HttpError> {
         let to = || format!("{host}:{port}");
-        let request = Request::get(path).body(Bytes::new()).map_err(|e| HttpError::Invalid { to: to(), reason: e.to_string() })?;
+        let request = Request::get(path)
+            .body(Bytes::new())
+            .map_err(|e| HttpError::Invalid {
+                to: to(),
+                reason: e.to_string(),
+            })?;
         self.request(host, port, request, self.config.timeout).await
     }
 
@@ -138,10 +156,22 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::request`].
-    pub async fn post(&self, host: &str, port: u16, path: &str, content_type: &str, body: impl Into<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    pub async fn post(
+        &self,
+        host: &str,
+        port: u16,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<Response<Bytes>, HttpError> {
         let to = || format!("{host}:{port}");
-        let request = Request::post(path).header(http::header::CONTENT_TYPE, content_type).body(body.into());
-        let request = request.map_err(|e| HttpError::Invalid { to: to(), reason: e.to_string() })?;
+        let request = Request::post(path)
+            .header(http::header::CONTENT_TYPE, content_type)
+            .body(body.into());
+        let request = request.map_err(|e| HttpError::Invalid {
+            to: to(),
+            reason: e.to_string(),
+        })?;
         self.request(host, port, request, self.config.timeout).await
     }
 
@@ -149,10 +179,19 @@ impl Client {
     ///
     /// # Errors
     /// See [`HttpError`]; [`HttpError::may_have_been_sent`] tells whether the outcome at the server is in doubt.
-    pub async fn request(&self, host: &str, port: u16, mut request: Request<Bytes>, limit: Duration) -> Result<Response<Bytes>, HttpError> {
+    pub async fn request(
+        &self,
+        host: &str,
+        port: u16,
+        mut request: Request<Bytes>,
+        limit: Duration,
+    ) -> Result<Response<Bytes>, HttpError> {
         let to = format!("{host}:{port}");
         if !request.headers().contains_key(HOST) {
-            let value = HeaderValue::from_str(&to).map_err(|e| HttpError::Invalid { to: to.clone(), reason: e.to_string() })?;
+            let value = HeaderValue::from_str(&to).map_err(|e| HttpError::Invalid {
+                to: to.clone(),
+                reason: e.to_string(),
+            })?;
             request.headers_mut().insert(HOST, value);
         }
         let mut sent = false;
@@ -163,7 +202,12 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, to: &str, mut request: Request<Full<Bytes>>, sent: &mut bool) -> Result<Response<Bytes>, HttpError> {
+    async fn exchange(
+        &self,
+        to: &str,
+        mut request: Request<Full<Bytes>>,
+        sent: &mut bool,
+    ) -> Result<Response<Bytes>, HttpError> {
         let mut retried = false;
         loop {
             let (mut sender, pooled) = match self.take_idle(to) {
@@ -178,11 +222,23 @@ impl Client {
                         (request, retried, *sent) = (unsent, true, false);
                         continue;
                     }
-                    _ => return Err(HttpError::Broken { to: to.to_owned(), source: refused.into_error() }),
+                    _ => {
+                        return Err(HttpError::Broken {
+                            to: to.to_owned(),
+                            source: refused.into_error(),
+                        });
+                    }
                 },
             };
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|source| HttpError::Broken { to: to.to_owned(), source })?.to_bytes();
+            let body = body
+                .collect()
+                .await
+                .map_err(|source| HttpError::Broken {
+                    to: to.to_owned(),
+                    source,
+                })?
+                .to_bytes();
             self.put_back(to, sender).await;
             return Ok(Response::from_parts(head, body));
         }
@@ -193,7 +249,9 @@ impl Client {
         let now = self.ctx.clock.monotonic();
         let mut pool = self.pool();
         let idle = pool.idle.get_mut(to)?;
-        idle.retain(|entry| !entry.sender.is_closed() && now.saturating_sub(entry.since) < self.config.idle_age);
+        idle.retain(|entry| {
+            !entry.sender.is_closed() && now.saturating_sub(entry.since) < self.config.idle_age
+        });
         let newest = idle.iter().rposition(|entry| entry.sender.is_ready())?;
         Some(idle.remove(newest).sender)
     }
@@ -213,9 +271,19 @@ impl Client {
     }
 
     async fn connect(&self, to: &str) -> Result<Sender, HttpError> {
-        let stream = TcpStream::connect(to).await.map_err(|source| HttpError::Connect { to: to.to_owned(), source })?;
+        let stream = TcpStream::connect(to)
+            .await
+            .map_err(|source| HttpError::Connect {
+                to: to.to_owned(),
+                source,
+            })?;
         let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|source| HttpError::Broken { to: to.to_owned(), source })?;
+            http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(|source| HttpError::Broken {
+                    to: to.to_owned(),
+                    source,
+                })?;
         // Its result reaches whoever waits for a response on it.
         self.ctx.spawn(async move { drop(connection.await) });
         Ok(sender)
@@ -224,6 +292,11 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client of {} ({} destinations)", self.ctx.name, self.pool().idle.len())
+        write!(
+            f,
+            "Client of {} ({} destinations)",
+            self.ctx.name,
+            self.pool().idle.len()
+        )
     }
 }

@@ -42,7 +42,11 @@ where
                 let (head, body) = request.into_parts();
                 // An error here means that the client is gone: hyper closes the connection, nobody reads an answer.
                 let body = body.collect().await?.to_bytes();
-                Ok::<_, hyper::Error>(handler(Request::from_parts(head, body)).await.map(Full::<Bytes>::from))
+                Ok::<_, hyper::Error>(
+                    handler(Request::from_parts(head, body))
+                        .await
+                        .map(Full::<Bytes>::from),
+                )
             }
         })
     })
@@ -67,7 +71,9 @@ where
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, _)) => drop(connections.spawn_local(connection(ctx.clone(), stream, service()))),
+            Ok((stream, _)) => {
+                drop(connections.spawn_local(connection(ctx.clone(), stream, service())))
+            }
             Err(_) => break, // only after the end of the simulation
         }
     }
@@ -82,7 +88,9 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let connection = http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new()
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     // How a connection ends is the client's to observe: resets and half requests are everyday life under faults.
     let finished = tokio::select! {

@@ -1,0 +1,8 @@
+//! The service above its ports: what it answers, retries, gives up and remembers, against a scripted database and a clock that
+//! jumps. No runtime, no socket: the service needs neither.
+
+mod answers;
+mod fakes;
+mod jobs;
+mod outages;
+mod run;
