@@ -83,9 +83,8 @@ pub fn run(inputs: &Inputs, jobs: &[Job], options: &Options) -> Result<(Report, 
         Ok(run)
     };
     let results = runner::run_all(jobs, threads, work, |job, result| {
-        match ended(job, result.clone(), options) {
-            Ok((run, _)) => progress.finished(&run),
-            Err(_) => {}
+        if let Ok((run, _)) = ended(job, result.clone(), options) {
+            progress.finished(&run);
         }
     });
     let mut broke_off = false;

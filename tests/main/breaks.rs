@@ -116,7 +116,7 @@ fn each_deleted_rule_is_missed() {
             }
         }
         assert!(deleted > 0, "no rule has the alert_id {id}");
-        must_fail(copy.path(), scenario, id, "");
+        must_fail(copy.path(), scenario, id, "did not fire");
     }
     println!("{} deleted rules were missed", RULES.len());
 }
