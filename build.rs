@@ -42,9 +42,11 @@ fn commit(git: &Path) -> Option<String> {
         return Some(commit.trim().to_owned());
     }
     let packed = read_watched(&shared.join("packed-refs"))?;
-    packed
-        .lines()
-        .find_map(|line| line.strip_suffix(name)?.strip_suffix(' ').map(str::to_owned))
+    packed.lines().find_map(|line| {
+        line.strip_suffix(name)?
+            .strip_suffix(' ')
+            .map(str::to_owned)
+    })
 }
 
 /// Reads a file and, if it exists, has the build repeated when it changes.

@@ -31,8 +31,11 @@ impl Store {
     /// # Errors
     /// The folder can neither be found nor created, or is no folder.
     pub fn open(root: &Path) -> Result<Store, Error> {
-        fs::create_dir_all(root).map_err(|error| Error::Input(format!("{}: {error}", root.display())))?;
-        Ok(Store { root: root.to_path_buf() })
+        fs::create_dir_all(root)
+            .map_err(|error| Error::Input(format!("{}: {error}", root.display())))?;
+        Ok(Store {
+            root: root.to_path_buf(),
+        })
     }
 
     /// Where the bundle of a run is, or will be.
@@ -44,15 +47,30 @@ impl Store {
     ///
     /// # Errors
     /// The disk's, with the path.
-    pub fn write_run(&self, run: &Run, header: &Header, recording: &Recording) -> Result<(), Error> {
+    pub fn write_run(
+        &self,
+        run: &Run,
+        header: &Header,
+        recording: &Recording,
+    ) -> Result<(), Error> {
         let folder = self.root.join(&run.scenario);
         let seed = run.seed.to_string();
         self.replace_folder(&folder, &seed, run, header, recording)
             .map_err(|error| Error::Internal(format!("{}/{seed}: {error}", folder.display())))
     }
 
-    fn replace_folder(&self, folder: &Path, seed: &str, run: &Run, header: &Header, recording: &Recording) -> io::Result<()> {
-        let (fresh, stale) = (folder.join(format!(".{seed}.new")), folder.join(format!(".{seed}.old")));
+    fn replace_folder(
+        &self,
+        folder: &Path,
+        seed: &str,
+        run: &Run,
+        header: &Header,
+        recording: &Recording,
+    ) -> io::Result<()> {
+        let (fresh, stale) = (
+            folder.join(format!(".{seed}.new")),
+            folder.join(format!(".{seed}.old")),
+        );
         for leftover in [&fresh, &stale] {
             remove(leftover)?;
         }
@@ -63,7 +81,10 @@ impl Store {
         bundle.write_all(recording.bytes())?;
         bundle.sync_all()?;
         fs::write(fresh.join("report.json"), json::render(&report))?;
-        fs::write(fresh.join("report.txt"), text::render(&report, text::Style::default()))?;
+        fs::write(
+            fresh.join("report.txt"),
+            text::render(&report, text::Style::default()),
+        )?;
         let place = folder.join(seed);
         match fs::rename(&place, &stale) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -81,7 +102,10 @@ impl Store {
     /// # Errors
     /// The disk's, with the path.
     pub fn write_report(&self, report: &Report) -> Result<(), Error> {
-        let forms = [("report.json", json::render(report)), ("report.txt", text::render(report, text::Style::default()))];
+        let forms = [
+            ("report.json", json::render(report)),
+            ("report.txt", text::render(report, text::Style::default())),
+        ];
         for (name, text) in forms {
             let (fresh, place) = (self.root.join(format!(".{name}.new")), self.root.join(name));
             fs::write(&fresh, text)
@@ -116,7 +140,12 @@ mod tests {
                 if path.is_dir() && !path.is_symlink() {
                     folders.push(path);
                 } else {
-                    found.push(path.strip_prefix(root).expect("below").display().to_string());
+                    found.push(
+                        path.strip_prefix(root)
+                            .expect("below")
+                            .display()
+                            .to_string(),
+                    );
                 }
             }
         }
@@ -128,7 +157,11 @@ mod tests {
     fn a_run_leaves_its_folder_and_the_link_and_writing_again_replaces_it() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let store = Store::open(&dir.path().join("store")).expect("opened");
-        for (seed, times) in [(1, &[(5, true)][..]), (2, &[(6, true)]), (1, &[(7, true), (8, false)])] {
+        for (seed, times) in [
+            (1, &[(5, true)][..]),
+            (2, &[(6, true)]),
+            (1, &[(7, true), (8, false)]),
+        ] {
             let recording = bundle::tests::recording(times);
             let header = Header {
                 commit: "c".into(),
@@ -141,15 +174,34 @@ mod tests {
                 recording_bytes: recording.bytes().len() as u64,
             };
             // What a run that was cut off left behind is no obstacle.
-            fs::create_dir_all(store.root.join(format!("cache-down/.{seed}.new/x"))).expect("created");
-            store.write_run(&run("cache-down", seed), &header, &recording).expect("written");
+            fs::create_dir_all(store.root.join(format!("cache-down/.{seed}.new/x")))
+                .expect("created");
+            store
+                .write_run(&run("cache-down", seed), &header, &recording)
+                .expect("written");
             let read = Bundle::read(&store.bundle("cache-down", seed)).expect("readable");
             assert_eq!(read, Bundle { header, recording });
-            assert_eq!(Bundle::read(&store.root.join("cache-down/latest")), Ok(read));
+            assert_eq!(
+                Bundle::read(&store.root.join("cache-down/latest")),
+                Ok(read)
+            );
         }
-        store.write_report(&Report::new(vec![run("cache-down", 1)])).expect("written");
-        let expected = ["1/bundle.firedrill", "1/report.json", "1/report.txt", "2/bundle.firedrill", "2/report.json", "2/report.txt", "latest"];
-        let mut expected: Vec<String> = expected.iter().map(|path| format!("cache-down/{path}")).collect();
+        store
+            .write_report(&Report::new(vec![run("cache-down", 1)]))
+            .expect("written");
+        let expected = [
+            "1/bundle.firedrill",
+            "1/report.json",
+            "1/report.txt",
+            "2/bundle.firedrill",
+            "2/report.json",
+            "2/report.txt",
+            "latest",
+        ];
+        let mut expected: Vec<String> = expected
+            .iter()
+            .map(|path| format!("cache-down/{path}"))
+            .collect();
         expected.extend(["report.json".to_owned(), "report.txt".to_owned()]);
         assert_eq!(files(&store.root), expected);
     }
@@ -159,6 +211,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let file = dir.path().join("file");
         fs::write(&file, "x").expect("written");
-        assert_eq!(Store::open(&file).expect_err("refused").code(), crate::exit::USAGE);
+        assert_eq!(
+            Store::open(&file).expect_err("refused").code(),
+            crate::exit::USAGE
+        );
     }
 }

@@ -47,18 +47,28 @@ pub fn measure() -> Result<Baseline, SimError> {
     let finished = done.clone();
     SimBuilder::new(NetConfig::new(1))
         .host("server", HostConfig::default(), server)
-        .host("client", HostConfig::default(), move |ctx| client(ctx, finished.clone()))
+        .host("client", HostConfig::default(), move |ctx| {
+            client(ctx, finished.clone())
+        })
         .run(move |sim| async move {
             while !done.load(Relaxed) {
                 sim.sleep_until(sim.now() + Duration::from_secs(1)).await;
             }
         })?;
-    Ok(Baseline { requests: REQUESTS, cpu: thread_cpu().saturating_sub(before) })
+    Ok(Baseline {
+        requests: REQUESTS,
+        cpu: thread_cpu().saturating_sub(before),
+    })
 }
 
 async fn server(ctx: HostCtx) {
     match TcpListener::bind("0.0.0.0:80").await {
-        Ok(listener) => serve_fn(&ctx, listener, |_| async { http::Response::new(Bytes::from_static(b"ok")) }).await,
+        Ok(listener) => {
+            serve_fn(&ctx, listener, |_| async {
+                http::Response::new(Bytes::from_static(b"ok"))
+            })
+            .await
+        }
         Err(error) => unreachable!("the first socket of a host can be bound: {error}"),
     }
 }

@@ -23,7 +23,12 @@ impl Books {
     }
 
     /// Runs work that books parts of its time itself; the rest of it goes to `rest`.
-    pub fn split<T>(&mut self, rest: &str, work: impl FnOnce() -> T, parts: impl FnOnce(&T) -> Vec<(&'static str, Duration)>) -> T {
+    pub fn split<T>(
+        &mut self,
+        rest: &str,
+        work: impl FnOnce() -> T,
+        parts: impl FnOnce(&T) -> Vec<(&'static str, Duration)>,
+    ) -> T {
         let before = thread_cpu();
         let result = work();
         let mut left = thread_cpu().saturating_sub(before);
@@ -64,7 +69,9 @@ pub fn thread_cpu() -> Duration {
 /// Most memory that the process had resident, in bytes; `None` where the system does not say.
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -78,13 +85,21 @@ mod tests {
         let mut books = Books::default();
         let mut sum = 0u64;
         for _ in 0..2 {
-            books.measure("work", || sum = (1..3_000_000u64).fold(sum, |a, b| a.rotate_left(1).wrapping_add(b)));
+            books.measure("work", || {
+                sum = (1..3_000_000u64).fold(sum, |a, b| a.rotate_left(1).wrapping_add(b))
+            });
         }
         assert_ne!(sum, 0);
         books.split("rest", || (), |()| vec![("other", Duration::from_secs(2))]);
         let total = books.total();
         let parts = books.into_parts();
-        assert_eq!(parts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["work", "other", "rest"]);
+        assert_eq!(
+            parts
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect::<Vec<_>>(),
+            ["work", "other", "rest"]
+        );
         assert!(parts[0].1 > Duration::ZERO);
         assert_eq!(total, parts[0].1 + Duration::from_secs(2) + parts[2].1);
     }

@@ -66,18 +66,31 @@ impl Bundle {
     /// # Errors
     /// What is wrong with the file, and where.
     pub fn read(path: &Path) -> Result<Bundle, Error> {
-        let file = if path.is_dir() { path.join(crate::artefacts::BUNDLE) } else { path.to_path_buf() };
-        let bytes = std::fs::read(&file).map_err(|error| Error::Input(format!("{}: {error}", file.display())))?;
-        Bundle::parse(&bytes).map_err(|reason| Error::Input(format!("{}: {reason}", file.display())))
+        let file = if path.is_dir() {
+            path.join(crate::artefacts::BUNDLE)
+        } else {
+            path.to_path_buf()
+        };
+        let bytes = std::fs::read(&file)
+            .map_err(|error| Error::Input(format!("{}: {error}", file.display())))?;
+        Bundle::parse(&bytes)
+            .map_err(|reason| Error::Input(format!("{}: {reason}", file.display())))
     }
 
     fn parse(bytes: &[u8]) -> Result<Bundle, String> {
-        let rest = bytes
-            .strip_prefix(MAGIC.as_bytes())
-            .ok_or_else(|| format!("line 1: not a bundle of this form, which begins with `{}`", MAGIC.trim_end()))?;
-        let end = rest.iter().position(|&byte| byte == b'\n').ok_or("line 2: the header does not end")?;
+        let rest = bytes.strip_prefix(MAGIC.as_bytes()).ok_or_else(|| {
+            format!(
+                "line 1: not a bundle of this form, which begins with `{}`",
+                MAGIC.trim_end()
+            )
+        })?;
+        let end = rest
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .ok_or("line 2: the header does not end")?;
         let (header, recording) = (&rest[..end], &rest[end + 1..]);
-        let header: Header = serde_json::from_slice(header).map_err(|error| format!("line 2: {error}"))?;
+        let header: Header =
+            serde_json::from_slice(header).map_err(|error| format!("line 2: {error}"))?;
         if recording.len() as u64 != header.recording_bytes {
             return Err(format!(
                 "the recording has {} bytes where the header says {}: the file was cut or changed",
@@ -103,15 +116,37 @@ impl Header {
     ///
     /// # Errors
     /// What differs, and what to do.
-    pub fn admit(&self, commit: &str, rules_sha256: &str, ledger_sha256: &str) -> Result<(), Error> {
+    pub fn admit(
+        &self,
+        commit: &str,
+        rules_sha256: &str,
+        ledger_sha256: &str,
+    ) -> Result<(), Error> {
         let differences = [
-            ("commit", &*self.commit, commit, "replay it with the firedrill built from that commit"),
-            ("rules", &*self.rules_sha256, rules_sha256, "name the rules it was recorded with: --rules DIR"),
-            ("SQL of the ledger", &*self.ledger_sha256, ledger_sha256, "name the SQL it was recorded with: --ledger DIR"),
+            (
+                "commit",
+                &*self.commit,
+                commit,
+                "replay it with the firedrill built from that commit",
+            ),
+            (
+                "rules",
+                &*self.rules_sha256,
+                rules_sha256,
+                "name the rules it was recorded with: --rules DIR",
+            ),
+            (
+                "SQL of the ledger",
+                &*self.ledger_sha256,
+                ledger_sha256,
+                "name the SQL it was recorded with: --ledger DIR",
+            ),
         ];
         for (what, theirs, ours, advice) in differences {
             if theirs != ours {
-                return Err(Error::Input(format!("bundle of another {what}: it has {theirs}, here is {ours}; {advice}")));
+                return Err(Error::Input(format!(
+                    "bundle of another {what}: it has {theirs}, here is {ours}; {advice}"
+                )));
             }
         }
         Ok(())
@@ -149,7 +184,11 @@ pub(crate) mod tests {
     }
 
     fn bytes(bundle: &Bundle) -> Vec<u8> {
-        [Bundle::head(&bundle.header).as_bytes(), bundle.recording.bytes()].concat()
+        [
+            Bundle::head(&bundle.header).as_bytes(),
+            bundle.recording.bytes(),
+        ]
+        .concat()
     }
 
     #[test]
@@ -183,7 +222,10 @@ pub(crate) mod tests {
     fn every_cut_is_refused() {
         let whole = bytes(&bundle());
         for length in 0..whole.len() {
-            assert!(Bundle::parse(&whole[..length]).is_err(), "cut to {length} bytes");
+            assert!(
+                Bundle::parse(&whole[..length]).is_err(),
+                "cut to {length} bytes"
+            );
         }
     }
 
@@ -192,7 +234,12 @@ pub(crate) mod tests {
         let header = bundle().header;
         assert_eq!(header.admit("c0ffee", "r", "l"), Ok(()));
         for (commit, rules, ledger, named) in [
-            ("f00", "r", "l", "another commit: it has c0ffee, here is f00"),
+            (
+                "f00",
+                "r",
+                "l",
+                "another commit: it has c0ffee, here is f00",
+            ),
             ("c0ffee", "x", "l", "--rules"),
             ("c0ffee", "r", "x", "--ledger"),
         ] {

@@ -111,7 +111,8 @@ enum Color {
 
 impl Color {
     fn style(self, terminal: bool) -> Style {
-        let wanted = || terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let wanted =
+            || terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let color = match self {
             Color::Auto => wanted(),
             Color::Always => true,
@@ -137,19 +138,30 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 /// Help and version are a success; everything else that clap says is a refusal.
 fn clap_ended(error: &clap::Error) -> u8 {
     let _ = error.print();
-    if error.use_stderr() { exit::USAGE } else { exit::PASS }
+    if error.use_stderr() {
+        exit::USAGE
+    } else {
+        exit::PASS
+    }
 }
 
 fn dispatch(cli: Cli) -> Result<u8, Error> {
     match cli.command {
-        None => run(Run { seed: 1, ..Run::default() }),
+        None => run(Run {
+            seed: 1,
+            ..Run::default()
+        }),
         Some(Command::Run(args)) => run(args),
         Some(Command::Replay(args)) => replay(args),
     }
 }
 
 fn run(args: Run) -> Result<u8, Error> {
-    let sources = Sources { scenarios: args.scenarios_dir, rules: args.inputs.rules, ledger: args.inputs.ledger };
+    let sources = Sources {
+        scenarios: args.scenarios_dir,
+        rules: args.inputs.rules,
+        ledger: args.inputs.ledger,
+    };
     let inputs = Inputs::load(&sources)?;
     let seeds = match args.seeds {
         Some(count) => (1..=count).collect(),
@@ -163,11 +175,19 @@ fn run(args: Run) -> Result<u8, Error> {
         report.baseline = Some(measured);
     }
     args.output.finish(&report, &options)?;
-    Ok(if broken { exit::INTERNAL } else { report.verdict.code() })
+    Ok(if broken {
+        exit::INTERNAL
+    } else {
+        report.verdict.code()
+    })
 }
 
 fn replay(args: Replay) -> Result<u8, Error> {
-    let sources = Sources { scenarios: None, rules: args.inputs.rules, ledger: args.inputs.ledger };
+    let sources = Sources {
+        scenarios: None,
+        rules: args.inputs.rules,
+        ledger: args.inputs.ledger,
+    };
     let inputs = Inputs::load(&sources)?;
     let recorded = Recorded::read(&args.bundle, &inputs)?;
     let options = args.output.options(&sources)?;
@@ -195,7 +215,9 @@ impl OutputArgs {
             Format::Json => json::render(report),
             Format::Text => text::render(report, self.color.style(std::io::stdout().is_terminal())),
         };
-        if !self.quiet && let Some(bytes) = books::peak_memory() {
+        if !self.quiet
+            && let Some(bytes) = books::peak_memory()
+        {
             let _ = writeln!(std::io::stderr(), "peak memory {} MB", bytes / 1_000_000);
         }
         print(&text)
@@ -206,7 +228,9 @@ impl OutputArgs {
 fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Internal(format!("standard output: {error}"))),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Internal(format!("standard output: {error}")))
+        }
         _ => Ok(()),
     }
 }

@@ -37,10 +37,19 @@ impl Sources {
     /// The flags that name the same sources again, each with a space before it.
     pub fn flags(&self, with_scenarios: bool) -> String {
         let scenarios = self.scenarios.as_ref().filter(|_| with_scenarios);
-        [("--scenarios", scenarios), ("--rules", self.rules.as_ref()), ("--ledger", self.ledger.as_ref())]
-            .iter()
-            .filter_map(|(flag, path)| Some(format!(" {flag} {}", quote(&(*path)?.display().to_string()))))
-            .collect()
+        [
+            ("--scenarios", scenarios),
+            ("--rules", self.rules.as_ref()),
+            ("--ledger", self.ledger.as_ref()),
+        ]
+        .iter()
+        .filter_map(|(flag, path)| {
+            Some(format!(
+                " {flag} {}",
+                quote(&(*path)?.display().to_string())
+            ))
+        })
+        .collect()
     }
 }
 
@@ -102,9 +111,15 @@ impl Inputs {
         }
         let mut chosen: Vec<&Known> = Vec::new();
         for name in names {
-            let known = self.scenarios.iter().find(|known| *known.scenario.name == **name);
+            let known = self
+                .scenarios
+                .iter()
+                .find(|known| *known.scenario.name == **name);
             let known = known.ok_or_else(|| Error::Input(self.unknown(name)))?;
-            if !chosen.iter().any(|other| other.scenario.name == known.scenario.name) {
+            if !chosen
+                .iter()
+                .any(|other| other.scenario.name == known.scenario.name)
+            {
                 chosen.push(known);
             }
         }
@@ -113,14 +128,31 @@ impl Inputs {
 
     fn unknown(&self, name: &str) -> String {
         let names = self.scenarios.iter().map(|known| &*known.scenario.name);
-        let mut near: Vec<(f64, &str)> = names.map(|known| (strsim::jaro_winkler(name, known), known)).collect();
+        let mut near: Vec<(f64, &str)> = names
+            .map(|known| (strsim::jaro_winkler(name, known), known))
+            .collect();
         near.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let similar: Vec<&str> = near.iter().filter(|(score, _)| *score > 0.8).take(3).map(|(_, name)| *name).collect();
+        let similar: Vec<&str> = near
+            .iter()
+            .filter(|(score, _)| *score > 0.8)
+            .take(3)
+            .map(|(_, name)| *name)
+            .collect();
         if similar.is_empty() {
-            let all: Vec<&str> = self.scenarios.iter().map(|known| &*known.scenario.name).collect();
-            format!("there is no scenario `{name}`; there are: {}", all.join(", "))
+            let all: Vec<&str> = self
+                .scenarios
+                .iter()
+                .map(|known| &*known.scenario.name)
+                .collect();
+            format!(
+                "there is no scenario `{name}`; there are: {}",
+                all.join(", ")
+            )
         } else {
-            format!("there is no scenario `{name}`; did you mean {}?", similar.join(" or "))
+            format!(
+                "there is no scenario `{name}`; did you mean {}?",
+                similar.join(" or ")
+            )
         }
     }
 }
@@ -138,23 +170,36 @@ fn scenarios(files: &Tree) -> Result<Vec<Known>, Error> {
     let mut wrong = Vec::new();
     for (path, text) in &files.files {
         match Scenario::parse(&files.name(path), text) {
-            Ok(scenario) => known.push(Known { scenario, text: text.clone() }),
+            Ok(scenario) => known.push(Known {
+                scenario,
+                text: text.clone(),
+            }),
             Err(errors) => wrong.extend(errors),
         }
     }
-    if wrong.is_empty() { Ok(known) } else { Err(lines(&wrong)) }
+    if wrong.is_empty() {
+        Ok(known)
+    } else {
+        Err(lines(&wrong))
+    }
 }
 
 fn rules(files: &Tree) -> Result<RuleSet, Error> {
-    let named: Vec<(String, &str)> = files.files.iter().map(|(path, text)| (files.name(path), text.as_str())).collect();
-    RuleSet::from_sources(named.iter().map(|(name, text)| (name.as_str(), *text))).map_err(|errors| lines(&errors))
+    let named: Vec<(String, &str)> = files
+        .files
+        .iter()
+        .map(|(path, text)| (files.name(path), text.as_str()))
+        .collect();
+    RuleSet::from_sources(named.iter().map(|(name, text)| (name.as_str(), *text)))
+        .map_err(|errors| lines(&errors))
 }
 
 /// The ledger's SQL, which the simulated database must be able to execute.
 fn ledger(folder: Option<&Path>) -> Result<Schema, Error> {
     let (schema, origin) = match folder {
         Some(folder) => {
-            let schema = schema::from_dir(folder).map_err(|error| Error::Input(error.to_string()))?;
+            let schema =
+                schema::from_dir(folder).map_err(|error| Error::Input(error.to_string()))?;
             (schema, folder.display().to_string())
         }
         None => (schema::embedded(), "built-in".to_owned()),
@@ -163,7 +208,10 @@ fn ledger(folder: Option<&Path>) -> Result<Schema, Error> {
     match chaos::compile(&schema) {
         Ok(_) => Ok(schema),
         Err(errors) => {
-            let placed: Vec<String> = errors.iter().map(|error| format!("{origin}/{error}")).collect();
+            let placed: Vec<String> = errors
+                .iter()
+                .map(|error| format!("{origin}/{error}"))
+                .collect();
             Err(lines(&placed))
         }
     }
@@ -181,14 +229,20 @@ fn schema_sha256(schema: &Schema) -> String {
         hash.update(text);
     };
     part(&schema.bootstrap);
-    for (kind, files) in [("migrations", &schema.migrations), ("sql", &schema.statements)] {
+    for (kind, files) in [
+        ("migrations", &schema.migrations),
+        ("sql", &schema.statements),
+    ] {
         part(kind);
         for (name, text) in files {
             part(name);
             part(text);
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// A word as a POSIX shell reads it back.
@@ -207,14 +261,24 @@ mod tests {
 
     #[test]
     fn a_word_is_quoted_for_the_shell_where_it_must_be() {
-        for (word, quoted) in [("a/b-c.d", "a/b-c.d"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''"), ("$x", "'$x'")] {
+        for (word, quoted) in [
+            ("a/b-c.d", "a/b-c.d"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("$x", "'$x'"),
+        ] {
             assert_eq!(quote(word), quoted);
         }
     }
 
     #[test]
     fn the_flags_name_the_same_sources_again() {
-        let sources = Sources { scenarios: Some("s".into()), rules: Some("my rules".into()), ledger: None };
+        let sources = Sources {
+            scenarios: Some("s".into()),
+            rules: Some("my rules".into()),
+            ledger: None,
+        };
         assert_eq!(sources.flags(true), " --scenarios s --rules 'my rules'");
         assert_eq!(sources.flags(false), " --rules 'my rules'");
         assert_eq!(Sources::default().flags(true), "");

@@ -82,9 +82,10 @@ pub fn run(inputs: &Inputs, jobs: &[Job], options: &Options) -> Result<(Report, 
         keep(inputs, job, options, &run, &recording)?;
         Ok(run)
     };
-    let results = runner::run_all(jobs, threads, work, |job, result| match ended(job, result.clone(), options) {
-        Ok((run, _)) => progress.finished(&run),
-        Err(_) => {}
+    let results = runner::run_all(jobs, threads, work, |job, result| {
+        if let Ok((run, _)) = ended(job, result.clone(), options) {
+            progress.finished(&run);
+        }
     });
     let mut broke_off = false;
     let mut runs = Vec::with_capacity(results.len());
@@ -97,7 +98,11 @@ pub fn run(inputs: &Inputs, jobs: &[Job], options: &Options) -> Result<(Report, 
 }
 
 /// The report of a run, however it ended, and whether it broke off.
-fn ended(job: &Job, result: Result<Result<Run, Error>, String>, options: &Options) -> Result<(Run, bool), Error> {
+fn ended(
+    job: &Job,
+    result: Result<Result<Run, Error>, String>,
+    options: &Options,
+) -> Result<(Run, bool), Error> {
     match result {
         Ok(Ok(run)) => Ok((run, false)),
         Ok(Err(Error::Internal(reason))) | Err(reason) => Ok((broken(job, &reason, options), true)),
@@ -119,8 +124,16 @@ pub fn one(inputs: &Inputs, job: &Job, options: &Options) -> Result<(Run, Record
 ///
 /// # Errors
 /// A disk that does not take them.
-pub fn keep(inputs: &Inputs, job: &Job, options: &Options, run: &Run, recording: &Recording) -> Result<(), Error> {
-    let Some(store) = &options.store else { return Ok(()) };
+pub fn keep(
+    inputs: &Inputs,
+    job: &Job,
+    options: &Options,
+    run: &Run,
+    recording: &Recording,
+) -> Result<(), Error> {
+    let Some(store) = &options.store else {
+        return Ok(());
+    };
     let header = Header {
         commit: PROGRAM.to_owned(),
         scenario: run.scenario.clone(),
@@ -140,9 +153,15 @@ fn replay_command(job: &Job, options: &Options) -> String {
     match &options.store {
         Some(store) => {
             let bundle = store.bundle(&job.scenario.name, job.seed);
-            format!("firedrill replay {}{replay_flags}", quote(&bundle.display().to_string()))
+            format!(
+                "firedrill replay {}{replay_flags}",
+                quote(&bundle.display().to_string())
+            )
         }
-        None => format!("firedrill run {} --seed {}{run_flags}", job.scenario.name, job.seed),
+        None => format!(
+            "firedrill run {} --seed {}{run_flags}",
+            job.scenario.name, job.seed
+        ),
     }
 }
 
@@ -163,7 +182,13 @@ fn broken(job: &Job, panic: &str, options: &Options) -> Run {
         cpu_seconds: 0.0,
         recording_sha256: String::new(),
         parts: Vec::new(),
-        replay: replay_command(job, &Options { store: None, ..options.clone() }),
+        replay: replay_command(
+            job,
+            &Options {
+                store: None,
+                ..options.clone()
+            },
+        ),
     }
 }
 
@@ -174,26 +199,52 @@ mod tests {
 
     fn job() -> Job {
         let text = include_str!("../scenarios/cache-down.toml");
-        Job { scenario: inputs::scenario("cache-down.toml", text).expect("parses"), text: text.into(), seed: 9 }
+        Job {
+            scenario: inputs::scenario("cache-down.toml", text).expect("parses"),
+            text: text.into(),
+            seed: 9,
+        }
     }
 
     fn options(store: Option<Store>) -> Options {
-        let flags = [" --scenarios s --rules r".to_owned(), " --rules r".to_owned()];
-        Options { store, quiet: true, style: Style::default(), flags }
+        let flags = [
+            " --scenarios s --rules r".to_owned(),
+            " --rules r".to_owned(),
+        ];
+        Options {
+            store,
+            quiet: true,
+            style: Style::default(),
+            flags,
+        }
     }
 
     #[test]
-    fn a_run_that_breaks_off_is_unknown_with_its_replay_command_and_an_input_that_it_refuses_ends_all() {
+    fn a_run_that_breaks_off_is_unknown_with_its_replay_command_and_an_input_that_it_refuses_ends_all()
+     {
         let run = report::tests::run("cache-down", 9);
         let passed = ended(&job(), Ok(Ok(run.clone())), &options(None));
         assert_eq!(passed, Ok((run, false)));
-        for result in [Err("why".to_owned()), Ok(Err(Error::Internal("why".into())))] {
+        for result in [
+            Err("why".to_owned()),
+            Ok(Err(Error::Internal("why".into()))),
+        ] {
             let (run, broken) = ended(&job(), result, &options(None)).expect("reported");
             assert!(broken);
-            assert_eq!((run.verdict, &*run.findings[0].message), (Verdict::Unknown, "why"));
-            assert_eq!(run.replay, "firedrill run cache-down --seed 9 --scenarios s --rules r");
+            assert_eq!(
+                (run.verdict, &*run.findings[0].message),
+                (Verdict::Unknown, "why")
+            );
+            assert_eq!(
+                run.replay,
+                "firedrill run cache-down --seed 9 --scenarios s --rules r"
+            );
         }
-        let refused = ended(&job(), Ok(Err(Error::Input("line 3".into()))), &options(None));
+        let refused = ended(
+            &job(),
+            Ok(Err(Error::Input("line 3".into()))),
+            &options(None),
+        );
         assert_eq!(refused.expect_err("refused").code(), exit::USAGE);
     }
 

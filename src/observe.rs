@@ -48,7 +48,11 @@ pub fn observe(recording: &Recording, duration: Nanos) -> Result<Observed, Strin
     for frame in recording.iter() {
         match frame.event {
             Event::Evaluator(up) => evaluator.push((frame.at, up)),
-            Event::Scrape { target, duration, outcome } => {
+            Event::Scrape {
+                target,
+                duration,
+                outcome,
+            } => {
                 let body = || (Target::new(JOB, &*target), Vec::new());
                 let (target, lines) = bodies.entry(target.clone()).or_insert_with(body);
                 let outcome = outcome.map(|diff| {
@@ -60,7 +64,9 @@ pub fn observe(recording: &Recording, duration: Nanos) -> Result<Observed, Strin
                     Err(reason) => Err(&**reason),
                 };
                 let seconds = duration as f64 / 1e9;
-                ingest.scrape(target, unix_ms(frame.at), seconds, outcome).map_err(|error| format!("{error:?}"))?;
+                ingest
+                    .scrape(target, unix_ms(frame.at), seconds, outcome)
+                    .map_err(|error| format!("{error:?}"))?;
                 scrapes += 1;
             }
             _ => {}
@@ -72,7 +78,11 @@ pub fn observe(recording: &Recording, duration: Nanos) -> Result<Observed, Strin
         default_interval_ms: INTERVAL_MS,
         up: up_intervals(&evaluator, duration),
     };
-    Ok(Observed { ingest, schedule, scrapes })
+    Ok(Observed {
+        ingest,
+        schedule,
+        scrapes,
+    })
 }
 
 /// Wall time of an instant, as Prometheus stamps it: expressions compare it with timestamps that services expose.
@@ -100,8 +110,11 @@ pub fn firings(timeline: &Timeline) -> Vec<Firing> {
 
 /// The spans of one alert. A rule without the label `alert_id` goes by its name, so that its firing is not lost.
 fn spans(alert: &AlertHistory) -> Vec<Firing> {
-    let labels: BTreeMap<String, String> =
-        alert.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let labels: BTreeMap<String, String> = alert
+        .labels
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect();
     let mut spans: Vec<Firing> = Vec::new();
     let mut pending = None;
     for change in &alert.transitions {
@@ -118,7 +131,10 @@ fn spans(alert: &AlertHistory) -> Vec<Firing> {
             }),
             AlertState::Resolved | AlertState::Inactive => {
                 pending = None;
-                if let Some(open) = spans.last_mut().filter(|open| open.resolved_at_ms.is_none()) {
+                if let Some(open) = spans
+                    .last_mut()
+                    .filter(|open| open.resolved_at_ms.is_none())
+                {
                     open.resolved_at_ms = Some(at_ms);
                 }
             }
@@ -140,7 +156,11 @@ fn up_intervals(changes: &[(Nanos, bool)], duration: Nanos) -> Vec<Up> {
             (None, true) => since = Some(at),
             (Some(from_ms), false) => {
                 let restarted = !intervals.is_empty();
-                intervals.push(Up { from_ms, to_ms: at, restarted });
+                intervals.push(Up {
+                    from_ms,
+                    to_ms: at,
+                    restarted,
+                });
                 since = None;
             }
             _ => {}
@@ -162,19 +182,37 @@ mod tests {
         for (changes, expected) in [
             (&[][..], &[][..]),
             (&[(0, true)], &[(0, 101, false)]),
-            (&[(0, true), (20 * ms, false), (50 * ms, true)], &[(0, 20, false), (50, 101, true)]),
-            (&[(0, true), (10 * ms, true), (20 * ms, false), (30 * ms, false)], &[(0, 20, false)]),
+            (
+                &[(0, true), (20 * ms, false), (50 * ms, true)],
+                &[(0, 20, false), (50, 101, true)],
+            ),
+            (
+                &[
+                    (0, true),
+                    (10 * ms, true),
+                    (20 * ms, false),
+                    (30 * ms, false),
+                ],
+                &[(0, 20, false)],
+            ),
         ] {
             let start = EPOCH_UNIX_S * 1_000;
             let seen = up_intervals(changes, 100 * ms);
-            let seen: Vec<_> = seen.iter().map(|up| (up.from_ms - start, up.to_ms - start, up.restarted)).collect();
+            let seen: Vec<_> = seen
+                .iter()
+                .map(|up| (up.from_ms - start, up.to_ms - start, up.restarted))
+                .collect();
             assert_eq!(seen, expected, "{changes:?}");
         }
     }
 
     #[test]
     fn each_span_of_an_alert_is_a_firing_in_virtual_time() {
-        let at = |seconds: i64, state| Transition { t_ms: (EPOCH_UNIX_S + seconds) * 1_000, state, value: 1.0 };
+        let at = |seconds: i64, state| Transition {
+            t_ms: (EPOCH_UNIX_S + seconds) * 1_000,
+            state,
+            value: 1.0,
+        };
         let history = |labels: &[(&str, &str)], transitions: Vec<Transition>| AlertHistory {
             file: "f.yml".into(),
             group: "g".into(),
@@ -187,7 +225,17 @@ mod tests {
         let identified = [("alert_id", "X-1"), ("branch", "lag"), ("instance", "a")];
         let timeline = Timeline {
             alerts: vec![
-                history(&identified, vec![at(15, Pending), at(30, Inactive), at(45, Pending), at(75, Fires), at(90, Resolved), at(105, Fires)]),
+                history(
+                    &identified,
+                    vec![
+                        at(15, Pending),
+                        at(30, Inactive),
+                        at(45, Pending),
+                        at(75, Fires),
+                        at(90, Resolved),
+                        at(105, Fires),
+                    ],
+                ),
                 history(&[("instance", "b")], vec![at(30, Fires), at(60, Resolved)]),
                 history(&identified, vec![at(15, Pending)]),
             ],
@@ -196,7 +244,15 @@ mod tests {
         let seen = firings(&timeline);
         let seen: Vec<_> = seen
             .iter()
-            .map(|firing| (&*firing.alert_id, firing.branch.as_deref(), firing.pending_at_ms, firing.fired_at_ms, firing.resolved_at_ms))
+            .map(|firing| {
+                (
+                    &*firing.alert_id,
+                    firing.branch.as_deref(),
+                    firing.pending_at_ms,
+                    firing.fired_at_ms,
+                    firing.resolved_at_ms,
+                )
+            })
             .collect();
         assert_eq!(
             seen,
@@ -213,12 +269,21 @@ mod tests {
         let mut recorder = Recorder::default();
         let mut previous = [Vec::new(), Vec::new()];
         let mut push = |at: u64, target: usize, body: Option<&str>| {
-            let outcome = body.map(|body| BodyDiff::advance(&mut previous[target], body)).ok_or("refused".to_owned());
+            let outcome = body
+                .map(|body| BodyDiff::advance(&mut previous[target], body))
+                .ok_or("refused".to_owned());
             if at == 30 {
                 previous[target].clear(); // Prometheus starts again: the next difference is to the empty body
             }
             let target = ["ledger-1", "ledger-2"][target].into();
-            recorder.push(at * 1_000_000_000, Event::Scrape { target, duration: 2_000_000, outcome });
+            recorder.push(
+                at * 1_000_000_000,
+                Event::Scrape {
+                    target,
+                    duration: 2_000_000,
+                    outcome,
+                },
+            );
         };
         push(0, 0, Some("a 1\nb 1\n"));
         push(5, 1, Some("a 7\n"));
@@ -228,6 +293,9 @@ mod tests {
         let observed = observe(&recorder.finish(), 60_000_000_000).expect("observed");
         assert_eq!(observed.scrapes, 5);
         let text = format!("{:?}", observed.ingest.store());
-        assert!(text.contains("inventory-service") && text.contains("ledger-2"), "{text}");
+        assert!(
+            text.contains("inventory-service") && text.contains("ledger-2"),
+            "{text}"
+        );
     }
 }

@@ -27,10 +27,22 @@ use crate::{
 pub fn run(scenario: &Scenario, seed: u64, inputs: &Inputs) -> Result<(Run, Recording), Error> {
     let mut books = Books::default();
     let plan = Arc::new(books.measure("plan", || scenario.compile(seed)));
-    let simulation = books.split("set-up", || simulate(&plan, &inputs.schema, Some(thread_cpu)), parts).map_err(refused)?;
+    let simulation = books
+        .split(
+            "set-up",
+            || simulate(&plan, &inputs.schema, Some(thread_cpu)),
+            parts,
+        )
+        .map_err(refused)?;
     let recording = simulation.recording;
-    let observed = books.measure("scrapes", || observe::observe(&recording, plan.duration)).map_err(Error::Internal)?;
-    let evaluated = books.measure("rules", || inputs.rules.evaluate(observed.ingest.store(), &observed.schedule));
+    let observed = books
+        .measure("scrapes", || observe::observe(&recording, plan.duration))
+        .map_err(Error::Internal)?;
+    let evaluated = books.measure("rules", || {
+        inputs
+            .rules
+            .evaluate(observed.ingest.store(), &observed.schedule)
+    });
     let timeline = evaluated.map_err(|error| Error::Input(error.to_string()))?;
     let verdict = books.measure("judge", || {
         let examination = judge::examine(&plan, &recording);
@@ -41,7 +53,10 @@ pub fn run(scenario: &Scenario, seed: u64, inputs: &Inputs) -> Result<(Run, Reco
 
 /// What the simulation booked itself: hosts by kind, and the network.
 fn parts(simulated: &Result<Simulation, SimulateError>) -> Vec<(&'static str, Duration)> {
-    simulated.as_ref().map(|simulation| simulation.parts.clone()).unwrap_or_default()
+    simulated
+        .as_ref()
+        .map(|simulation| simulation.parts.clone())
+        .unwrap_or_default()
 }
 
 /// SQL that cannot run is an input's fault; everything else is ours.

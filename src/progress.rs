@@ -22,7 +22,10 @@ pub struct Progress {
 
 impl Progress {
     /// For `total` runs.
-    #[expect(clippy::disallowed_methods, reason = "tells people how long it may take; no run sees it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tells people how long it may take; no run sees it"
+    )]
     pub fn new(total: usize, quiet: bool, style: Style) -> Progress {
         Progress {
             quiet,
@@ -39,7 +42,10 @@ impl Progress {
         if self.quiet {
             return;
         }
-        let mut finished = self.finished.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut finished = self
+            .finished
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         *finished += 1;
         let line = format!(
             "{}  {} seed {}  {:.0} simulated s in {:.2} CPU s",
@@ -52,7 +58,11 @@ impl Progress {
         // Who closed standard error does not want to be told.
         let mut err = std::io::stderr().lock();
         let _ = if self.terminal {
-            write!(err, "\r\x1b[K{line}\n{}", bar(*finished, self.total, self.began.elapsed().as_secs_f64()))
+            write!(
+                err,
+                "\r\x1b[K{line}\n{}",
+                bar(*finished, self.total, self.began.elapsed().as_secs_f64())
+            )
         } else {
             writeln!(err, "{line}")
         };
@@ -68,7 +78,11 @@ fn bar(finished: usize, total: usize, elapsed_s: f64) -> String {
     let rate = finished as f64 / elapsed_s.max(0.001);
     let left_s = (total - finished) as f64 / rate;
     let filled = finished * 20 / total;
-    format!("[{}{}] {finished}/{total}  {rate:.1}/s  about {left_s:.0} s left", "#".repeat(filled), "-".repeat(20 - filled))
+    format!(
+        "[{}{}] {finished}/{total}  {rate:.1}/s  about {left_s:.0} s left",
+        "#".repeat(filled),
+        "-".repeat(20 - filled)
+    )
 }
 
 #[cfg(test)]
@@ -78,8 +92,18 @@ mod tests {
     #[test]
     fn the_bar_shows_rate_and_time_left_and_ends_with_the_last_run() {
         for (finished, total, elapsed_s, expected) in [
-            (1, 4, 2.0, "[#####---------------] 1/4  0.5/s  about 6 s left"),
-            (50, 100, 10.0, "[##########----------] 50/100  5.0/s  about 10 s left"),
+            (
+                1,
+                4,
+                2.0,
+                "[#####---------------] 1/4  0.5/s  about 6 s left",
+            ),
+            (
+                50,
+                100,
+                10.0,
+                "[##########----------] 50/100  5.0/s  about 10 s left",
+            ),
             (4, 4, 8.0, ""),
         ] {
             assert_eq!(bar(finished, total, elapsed_s), expected);

@@ -33,9 +33,15 @@ impl Recorded {
     /// A bundle that cannot be read, or another program's.
     pub fn read(path: &Path, inputs: &Inputs) -> Result<Recorded, Error> {
         let bundle = Bundle::read(path)?;
-        bundle.header.admit(PROGRAM, &inputs.rules_sha256, &inputs.ledger_sha256)?;
+        bundle
+            .header
+            .admit(PROGRAM, &inputs.rules_sha256, &inputs.ledger_sha256)?;
         let job = jobs::of_bundle(&bundle.header)?;
-        Ok(Recorded { bundle, job, path: path.to_path_buf() })
+        Ok(Recorded {
+            bundle,
+            job,
+            path: path.to_path_buf(),
+        })
     }
 
     /// Runs it again; the report is the replayed run's.
@@ -45,10 +51,17 @@ impl Recorded {
     pub fn replay(&self, inputs: &Inputs, options: &Options) -> Result<Report, Error> {
         let (run, recording) = jobs::one(inputs, &self.job, options)?;
         if let Some(difference) = first_difference(&self.bundle.recording, &recording) {
-            return Err(Error::Internal(format!("the replay of {} diverged at {difference}", self.path.display())));
+            return Err(Error::Internal(format!(
+                "the replay of {} diverged at {difference}",
+                self.path.display()
+            )));
         }
         if !options.quiet {
-            let _ = writeln!(std::io::stderr(), "replayed {} frames: identical", recording.frames());
+            let _ = writeln!(
+                std::io::stderr(),
+                "replayed {} frames: identical",
+                recording.frames()
+            );
         }
         jobs::keep(inputs, &self.job, options, &run, &recording)?;
         Ok(Report::new(vec![run]))
@@ -66,16 +79,32 @@ pub fn first_difference(recorded: &Recording, replayed: &Recording) -> Option<St
         if a == b && a.is_some() {
             continue;
         }
-        let at = a.iter().chain(&b).map(|frame| frame.at).min().unwrap_or_default();
-        let mut text = format!("frame {index}, {}.{:09} s", at / 1_000_000_000, at % 1_000_000_000);
-        let _ = write!(text, "\n  recorded: {}\n  replayed: {}", show(a.as_ref()), show(b.as_ref()));
+        let at = a
+            .iter()
+            .chain(&b)
+            .map(|frame| frame.at)
+            .min()
+            .unwrap_or_default();
+        let mut text = format!(
+            "frame {index}, {}.{:09} s",
+            at / 1_000_000_000,
+            at % 1_000_000_000
+        );
+        let _ = write!(
+            text,
+            "\n  recorded: {}\n  replayed: {}",
+            show(a.as_ref()),
+            show(b.as_ref())
+        );
         return Some(text);
     }
     None
 }
 
 fn show(frame: Option<&Frame>) -> String {
-    let Some(frame) = frame else { return "(ended)".into() };
+    let Some(frame) = frame else {
+        return "(ended)".into();
+    };
     let text = format!("{:?}", frame.event);
     match text.char_indices().nth(600) {
         Some((cut, _)) => format!("{}… ({} characters)", &text[..cut], text.chars().count()),
@@ -94,23 +123,37 @@ mod tests {
     fn the_first_frame_that_differs_is_named_with_its_time_and_both_versions() {
         let recorded = recording(&[(1, true), (2_500_000_000, false), (9_000_000_000, true)]);
         let check = |frames: &[(u64, bool)]| first_difference(&recorded, &recording(frames));
-        assert_eq!(check(&[(1, true), (2_500_000_000, false), (9_000_000_000, true)]), None);
+        assert_eq!(
+            check(&[(1, true), (2_500_000_000, false), (9_000_000_000, true)]),
+            None
+        );
         expect![[r#"
             frame 1, 2.500000000 s
               recorded: Evaluator(false)
-              replayed: Evaluator(true)"#]].assert_eq(&check(&[(1, true), (2_500_000_000, true), (7, true)]).expect("differs"));
+              replayed: Evaluator(true)"#]]
+        .assert_eq(&check(&[(1, true), (2_500_000_000, true), (7, true)]).expect("differs"));
         expect![[r#"
             frame 2, 9.000000000 s
               recorded: Evaluator(true)
-              replayed: (ended)"#]].assert_eq(&check(&[(1, true), (2_500_000_000, false)]).expect("differs"));
+              replayed: (ended)"#]]
+        .assert_eq(&check(&[(1, true), (2_500_000_000, false)]).expect("differs"));
         expect![[r#"
             frame 1, 2.400000000 s
               recorded: Evaluator(false)
-              replayed: Evaluator(false)"#]].assert_eq(&check(&[(1, true), (2_400_000_000, false), (9_000_000_000, true)]).expect("differs"));
-        let longer = [(1, true), (2_500_000_000, false), (9_000_000_000, true), (9_000_000_001, false)];
+              replayed: Evaluator(false)"#]]
+        .assert_eq(
+            &check(&[(1, true), (2_400_000_000, false), (9_000_000_000, true)]).expect("differs"),
+        );
+        let longer = [
+            (1, true),
+            (2_500_000_000, false),
+            (9_000_000_000, true),
+            (9_000_000_001, false),
+        ];
         expect![[r#"
             frame 3, 9.000000001 s
               recorded: (ended)
-              replayed: Evaluator(false)"#]].assert_eq(&check(&longer).expect("differs"));
+              replayed: Evaluator(false)"#]]
+        .assert_eq(&check(&longer).expect("differs"));
     }
 }

@@ -121,8 +121,16 @@ pub struct Report {
 impl Report {
     /// Merges the runs' verdicts: fail, else unknown, else pass. No runs prove nothing: unknown.
     pub fn new(runs: Vec<Run>) -> Report {
-        let verdict = runs.iter().map(|run| run.verdict).max().unwrap_or(Verdict::Unknown);
-        Report { verdict, runs, baseline: None }
+        let verdict = runs
+            .iter()
+            .map(|run| run.verdict)
+            .max()
+            .unwrap_or(Verdict::Unknown);
+        Report {
+            verdict,
+            runs,
+            baseline: None,
+        }
     }
 }
 
@@ -173,7 +181,10 @@ pub(crate) mod tests {
     fn the_heaviest_verdict_stands_for_all() {
         use Verdict::{Fail, Pass, Unknown};
         let merged = |verdicts: &[Verdict]| {
-            let runs = verdicts.iter().map(|&verdict| Run { verdict, ..run("a", 1) });
+            let runs = verdicts.iter().map(|&verdict| Run {
+                verdict,
+                ..run("a", 1)
+            });
             Report::new(runs.collect()).verdict
         };
         for (verdicts, expected) in [

@@ -22,13 +22,16 @@ pub fn run_all<J: Sync, R: Send>(
     done: impl Fn(&J, &Result<R, String>) + Sync,
 ) -> Vec<Result<R, String>> {
     let next = Mutex::new(0);
-    let results: Mutex<Vec<Option<Result<R, String>>>> = Mutex::new(jobs.iter().map(|_| None).collect());
+    let results: Mutex<Vec<Option<Result<R, String>>>> =
+        Mutex::new(jobs.iter().map(|_| None).collect());
     let lane = || {
         while let Some(index) = take(&next, jobs.len()) {
             // The thread ends with the run: what its thread-local state holds ends with it.
-            let result = thread::scope(|scope| match scope.spawn(|| attempt(|| work(&jobs[index]))).join() {
-                Ok(result) => result,
-                Err(panic) => Err(message(panic.as_ref())),
+            let result = thread::scope(|scope| {
+                match scope.spawn(|| attempt(|| work(&jobs[index]))).join() {
+                    Ok(result) => result,
+                    Err(panic) => Err(message(panic.as_ref())),
+                }
             });
             done(&jobs[index], &result);
             lock(&results)[index] = Some(result);
@@ -39,9 +42,14 @@ pub fn run_all<J: Sync, R: Send>(
             scope.spawn(lane);
         }
     });
-    let results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let results = results
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     let lost = || Err("the run's thread ended without a result".to_owned());
-    results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
+    results
+        .into_iter()
+        .map(|result| result.unwrap_or_else(lost))
+        .collect()
 }
 
 /// Runs `work`; a panic becomes its message.
@@ -61,12 +69,15 @@ fn take(next: &Mutex<usize>, end: usize) -> Option<usize> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 #[cfg(test)]
@@ -82,7 +93,8 @@ mod tests {
     fn results_keep_the_order_of_the_jobs_whatever_finishes_first() {
         for threads in [0, 1, 2, 5] {
             let jobs: Vec<u64> = (0..20).collect();
-            let spin = |job: &u64| (0..(20 - job) * 10_000).fold(*job, |sum, _| std::hint::black_box(sum));
+            let spin =
+                |job: &u64| (0..(20 - job) * 10_000).fold(*job, |sum, _| std::hint::black_box(sum));
             let told = AtomicUsize::new(0);
             let results = run_all(&jobs, threads, spin, |_, _| {
                 told.fetch_add(1, Ordering::Relaxed);
@@ -96,7 +108,12 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_of_its_run_alone() {
-        let results = run_all(&[1, 2, 3], 2, |&job| assert!(job != 2, "job {job} broke"), |_, _| {});
+        let results = run_all(
+            &[1, 2, 3],
+            2,
+            |&job| assert!(job != 2, "job {job} broke"),
+            |_, _| {},
+        );
         assert_eq!(results, [Ok(()), Err("job 2 broke".into()), Ok(())]);
     }
 

@@ -28,7 +28,10 @@ impl Tree {
     pub fn embedded(dir: &Dir<'_>, extensions: &[&str]) -> Tree {
         let mut files = BTreeMap::new();
         collect_embedded(dir, extensions, &mut files);
-        Tree { origin: "built-in".into(), files }
+        Tree {
+            origin: "built-in".into(),
+            files,
+        }
     }
 
     /// Files with one of these extensions in a folder on disk, subfolders included.
@@ -43,16 +46,27 @@ impl Tree {
                 if path.is_dir() {
                     folders.push(path);
                 } else if wanted(&path, extensions) {
-                    let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+                    let text =
+                        fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
                     files.insert(relative(root, &path), text);
                 }
             }
         }
         if files.is_empty() {
-            let kinds: Vec<String> = extensions.iter().map(|extension| format!("*.{extension}")).collect();
-            return Err(Error::Input(format!("{}: no {} in this folder", root.display(), kinds.join(" or "))));
+            let kinds: Vec<String> = extensions
+                .iter()
+                .map(|extension| format!("*.{extension}"))
+                .collect();
+            return Err(Error::Input(format!(
+                "{}: no {} in this folder",
+                root.display(),
+                kinds.join(" or ")
+            )));
         }
-        Ok(Tree { origin: root.display().to_string(), files })
+        Ok(Tree {
+            origin: root.display().to_string(),
+            files,
+        })
     }
 
     /// SHA-256 over paths and texts, in hex.
@@ -64,7 +78,10 @@ impl Tree {
                 hash.update(part);
             }
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// What a message calls one of the files.
@@ -89,7 +106,9 @@ fn collect_embedded(dir: &Dir<'_>, extensions: &[&str], files: &mut BTreeMap<Str
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let listing = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
     let paths = listing.map(|entry| entry.map(|entry| entry.path()));
-    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(|error| unreadable(folder, &error))?;
+    let mut paths: Vec<PathBuf> = paths
+        .collect::<Result<_, _>>()
+        .map_err(|error| unreadable(folder, &error))?;
     paths.sort();
     Ok(paths)
 }
@@ -99,12 +118,15 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
 }
 
 fn wanted(path: &Path, extensions: &[&str]) -> bool {
-    path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted))
+    path.extension()
+        .is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted))
 }
 
 fn relative(root: &Path, path: &Path) -> String {
     let parts = path.strip_prefix(root).unwrap_or(path).components();
-    let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
+    let parts: Vec<_> = parts
+        .map(|part| part.as_os_str().to_string_lossy())
+        .collect();
     parts.join("/")
 }
 
@@ -129,7 +151,14 @@ mod tests {
             Tree::read(dir.path(), &["sql"]).expect("readable").sha256()
         };
         let base = hash(&[("a.sql", b"x"), ("sub/b.sql", b"y")]);
-        assert_eq!(base, hash(&[("sub/b.sql", b"y"), ("a.sql", b"x"), ("note.txt", b"ignored")]));
+        assert_eq!(
+            base,
+            hash(&[
+                ("sub/b.sql", b"y"),
+                ("a.sql", b"x"),
+                ("note.txt", b"ignored")
+            ])
+        );
         assert_ne!(base, hash(&[("a.sql", b"x"), ("b.sql", b"y")]));
         assert_ne!(base, hash(&[("a.sql", b"xy"), ("sub/b.sql", b"")]));
     }
@@ -139,13 +168,19 @@ mod tests {
         let empty = folder(&[("note.txt", b"x")]);
         let binary = folder(&[("a.yml", b"\xff\xfe")]);
         for (path, reason) in [
-            (empty.path().to_path_buf(), "no *.yml or *.yaml in this folder"),
+            (
+                empty.path().to_path_buf(),
+                "no *.yml or *.yaml in this folder",
+            ),
             (binary.path().to_path_buf(), "UTF-8"),
             (empty.path().join("missing"), "No such file"),
         ] {
             let error = Tree::read(&path, &["yml", "yaml"]).expect_err("refused");
             let text = error.to_string();
-            assert!(text.contains(reason) && text.contains(&*path.to_string_lossy()), "{text}");
+            assert!(
+                text.contains(reason) && text.contains(&*path.to_string_lossy()),
+                "{text}"
+            );
             assert_eq!(error.code(), crate::exit::USAGE);
         }
     }

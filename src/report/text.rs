@@ -39,7 +39,11 @@ impl Style {
 pub fn render(report: &Report, style: Style) -> String {
     let mut out = String::new();
     matrix(&mut out, report, style);
-    for run in report.runs.iter().filter(|run| run.verdict != Verdict::Pass) {
+    for run in report
+        .runs
+        .iter()
+        .filter(|run| run.verdict != Verdict::Pass)
+    {
         findings(&mut out, run, style);
     }
     cpu(&mut out, report);
@@ -63,7 +67,9 @@ impl Cell {
         match (alert.expected, alert.fired_at_s) {
             (Expected::Must, None) => Cell::Missed,
             (Expected::Must, Some(fired)) => match (alert.detect_s, alert.budget_s) {
-                (Some(after_s), Some(budget_s)) if after_s > budget_s => Cell::Late { after_s, budget_s },
+                (Some(after_s), Some(budget_s)) if after_s > budget_s => {
+                    Cell::Late { after_s, budget_s }
+                }
                 (Some(after_s), Some(budget_s)) => Cell::Detected { after_s, budget_s },
                 // It fired, and not for its symptom.
                 _ => Cell::False(fired),
@@ -104,16 +110,28 @@ fn matrix(out: &mut String, report: &Report, style: Style) {
             None => rows.push((&run.scenario, vec![run])),
         }
     }
-    let mut ids: Vec<&str> = report.runs.iter().flat_map(|run| &run.alerts).map(|alert| alert.id.as_str()).collect();
+    let mut ids: Vec<&str> = report
+        .runs
+        .iter()
+        .flat_map(|run| &run.alerts)
+        .map(|alert| alert.id.as_str())
+        .collect();
     ids.sort_unstable();
     ids.dedup();
 
     let head = |id: &&str| (id.strip_prefix("RESV-").unwrap_or(id).to_owned(), "1");
-    let mut table = vec![vec![("scenario".to_owned(), "1"), ("verdict".to_owned(), "1")]];
+    let mut table = vec![vec![
+        ("scenario".to_owned(), "1"),
+        ("verdict".to_owned(), "1"),
+    ]];
     table[0].extend(ids.iter().map(head));
     for (name, runs) in &rows {
         let verdict = runs.iter().map(|run| run.verdict).max().unwrap_or_default();
-        let name = if runs.len() > 1 { format!("{name} ×{}", runs.len()) } else { (*name).to_owned() };
+        let name = if runs.len() > 1 {
+            format!("{name} ×{}", runs.len())
+        } else {
+            (*name).to_owned()
+        };
         let color = match verdict {
             Verdict::Pass => "32",
             Verdict::Unknown => "33",
@@ -129,24 +147,49 @@ fn matrix(out: &mut String, report: &Report, style: Style) {
 
 /// The heaviest cell of an alert over the seeds of a scenario, with how many are as bad.
 fn worst(id: &str, runs: &[&Run]) -> (String, &'static str) {
-    let cells = runs.iter().filter_map(|run| run.alerts.iter().find(|alert| alert.id == id)).map(Cell::of);
+    let cells = runs
+        .iter()
+        .filter_map(|run| run.alerts.iter().find(|alert| alert.id == id))
+        .map(Cell::of);
     let cells: Vec<Cell> = cells.collect();
-    let Some(worst) = cells.iter().copied().max_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)) else {
+    let Some(worst) = cells
+        .iter()
+        .copied()
+        .max_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
+    else {
         return (String::new(), "");
     };
-    let same = cells.iter().filter(|cell| std::mem::discriminant(*cell) == std::mem::discriminant(&worst)).count();
+    let same = cells
+        .iter()
+        .filter(|cell| std::mem::discriminant(*cell) == std::mem::discriminant(&worst))
+        .count();
     let bad = matches!(worst, Cell::Late { .. } | Cell::False(_) | Cell::Missed);
-    let times = if bad && runs.len() > 1 { format!(" ×{same}") } else { String::new() };
+    let times = if bad && runs.len() > 1 {
+        format!(" ×{same}")
+    } else {
+        String::new()
+    };
     (worst.text() + &times, worst.color())
 }
 
 fn write_columns(out: &mut String, table: &[Vec<(String, &'static str)>], style: Style) {
     let columns = table.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| table.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let width = |column: usize| {
+        table
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|(text, _)| text.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
     for row in table {
         let mut line = String::new();
-        let last = row.iter().rposition(|(text, _)| !text.is_empty()).unwrap_or(0);
+        let last = row
+            .iter()
+            .rposition(|(text, _)| !text.is_empty())
+            .unwrap_or(0);
         for (column, (text, color)) in row.iter().enumerate().take(last + 1) {
             line.push_str(&style.paint(color, text));
             if column < last {
@@ -160,11 +203,26 @@ fn write_columns(out: &mut String, table: &[Vec<(String, &'static str)>], style:
 }
 
 fn findings(out: &mut String, run: &Run, style: Style) {
-    let _ = writeln!(out, "\n{} {} seed {}", style.verdict(run.verdict), run.scenario, run.seed);
+    let _ = writeln!(
+        out,
+        "\n{} {} seed {}",
+        style.verdict(run.verdict),
+        run.scenario,
+        run.seed
+    );
     for finding in &run.findings {
-        let mark = if finding.verdict == Verdict::Unknown { "?" } else { "✗" };
+        let mark = if finding.verdict == Verdict::Unknown {
+            "?"
+        } else {
+            "✗"
+        };
         let mut lines = finding.message.lines();
-        let _ = writeln!(out, "  {mark} {}: {}", finding.subject, lines.next().unwrap_or_default());
+        let _ = writeln!(
+            out,
+            "  {mark} {}: {}",
+            finding.subject,
+            lines.next().unwrap_or_default()
+        );
         for line in lines {
             let _ = writeln!(out, "    {line}");
         }
@@ -185,11 +243,23 @@ fn cpu(out: &mut String, report: &Report) {
     if order.is_empty() {
         return;
     }
-    let parts: Vec<String> = order.iter().map(|part| format!("{part} {:.2}", sums[part].as_secs_f64())).collect();
+    let parts: Vec<String> = order
+        .iter()
+        .map(|part| format!("{part} {:.2}", sums[part].as_secs_f64()))
+        .collect();
     let total: f64 = report.runs.iter().map(|run| run.cpu_seconds).sum();
     let simulated: f64 = report.runs.iter().map(|run| run.sim_seconds).sum();
-    let _ = writeln!(out, "\nCPU {total:.2} s for {}: {}", hours(simulated), parts.join(", "));
-    if let Some(most) = report.runs.iter().max_by(|a, b| a.cpu_seconds.total_cmp(&b.cpu_seconds)) {
+    let _ = writeln!(
+        out,
+        "\nCPU {total:.2} s for {}: {}",
+        hours(simulated),
+        parts.join(", ")
+    );
+    if let Some(most) = report
+        .runs
+        .iter()
+        .max_by(|a, b| a.cpu_seconds.total_cmp(&b.cpu_seconds))
+    {
         let speed = most.sim_seconds / most.cpu_seconds.max(f64::MIN_POSITIVE);
         let _ = writeln!(
             out,
@@ -199,7 +269,10 @@ fn cpu(out: &mut String, report: &Report) {
     }
     if let Some(baseline) = &report.baseline {
         let cost = baseline.micros_per_request();
-        let _ = writeln!(out, "CPU {cost:.1} µs a request of a bare HTTP pair over the simulated network, for comparison");
+        let _ = writeln!(
+            out,
+            "CPU {cost:.1} µs a request of a bare HTTP pair over the simulated network, for comparison"
+        );
     }
 }
 
@@ -213,7 +286,13 @@ fn hours(seconds: f64) -> String {
 }
 
 fn summary(out: &mut String, report: &Report, style: Style) {
-    let count = |verdict| report.runs.iter().filter(|run| run.verdict == verdict).count();
+    let count = |verdict| {
+        report
+            .runs
+            .iter()
+            .filter(|run| run.verdict == verdict)
+            .count()
+    };
     let [passed, failed, unknown] = [Verdict::Pass, Verdict::Fail, Verdict::Unknown].map(count);
     let _ = writeln!(
         out,
@@ -234,13 +313,20 @@ mod tests {
 
     fn check(runs: Vec<Run>, expected: Expect) {
         let mut report = Report::new(runs);
-        report.baseline = Some(Baseline { requests: 1_000, cpu: Duration::from_micros(8_700) });
+        report.baseline = Some(Baseline {
+            requests: 1_000,
+            cpu: Duration::from_micros(8_700),
+        });
         let plain = render(&report, Style { color: false });
         expected.assert_eq(&plain);
         let colored = render(&report, Style { color: true });
         let mut stripped = String::new();
         for (index, piece) in colored.split("\x1b[").enumerate() {
-            stripped.push_str(if index == 0 { piece } else { piece.split_once('m').expect("an escape ends with m").1 });
+            stripped.push_str(if index == 0 {
+                piece
+            } else {
+                piece.split_once('m').expect("an escape ends with m").1
+            });
         }
         assert!(colored.contains("\x1b[32m"));
         assert_eq!(stripped, plain, "colour changes nothing but colour");
@@ -249,12 +335,16 @@ mod tests {
     fn fired(run: &mut Run, index: usize, at: Option<f64>) {
         let alert = &mut run.alerts[index];
         alert.fired_at_s = at;
-        alert.detect_s = at.filter(|_| alert.budget_s.is_some()).map(|at| at - 3_900.0);
+        alert.detect_s = at
+            .filter(|_| alert.budget_s.is_some())
+            .map(|at| at - 3_900.0);
     }
 
     #[test]
     fn a_passing_report_shows_the_time_to_detect_against_the_budget() {
-        check(vec![run("cache-down", 1), run("outbox-publisher-down", 1)], expect![[r#"
+        check(
+            vec![run("cache-down", 1), run("outbox-publisher-down", 1)],
+            expect![[r#"
             scenario               verdict  INV-003  INV-004  PLT-004
             cache-down             pass     ·        315/345  ·
             outbox-publisher-down  pass     ·        315/345  ·
@@ -266,7 +356,8 @@ mod tests {
             CPU 8.7 µs a request of a bare HTTP pair over the simulated network, for comparison
 
             pass: 2 passed, 0 failed, 0 unknown
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -284,7 +375,9 @@ mod tests {
                 message: "what\nand why".into(),
             }];
         }
-        check(vec![missed, late, wrong, run("d", 1)], expect![[r#"
+        check(
+            vec![missed, late, wrong, run("d", 1)],
+            expect![[r#"
             scenario  verdict  INV-003    INV-004       PLT-004
             a         fail     ·          MISSED        ·
             b         fail     ·          LATE 400/345  ·
@@ -313,7 +406,8 @@ mod tests {
             CPU 8.7 µs a request of a bare HTTP pair over the simulated network, for comparison
 
             fail: 1 passed, 3 failed, 0 unknown
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -327,7 +421,9 @@ mod tests {
             subject: "invariant 8".into(),
             message: "judged no fact".into(),
         }];
-        check(runs, expect![[r#"
+        check(
+            runs,
+            expect![[r#"
             scenario           verdict  INV-003  INV-004  PLT-004
             last-room-race ×4  unknown  ·        330/345  FALSE @50 ×1
 
@@ -342,6 +438,7 @@ mod tests {
             CPU 8.7 µs a request of a bare HTTP pair over the simulated network, for comparison
 
             unknown: 3 passed, 0 failed, 1 unknown
-        "#]]);
+        "#]],
+        );
     }
 }

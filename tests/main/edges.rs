@@ -11,11 +11,21 @@ fn the_crates_depend_on_each_other_only_as_designed() {
         .no_deps()
         .exec()
         .expect("cargo metadata");
-    let members: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    let members: BTreeSet<&str> = metadata
+        .packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
     let mut edges: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for package in &metadata.packages {
-        let inside = package.dependencies.iter().map(|dependency| dependency.name.as_str());
-        edges.insert(package.name.as_str(), inside.filter(|name| members.contains(name)).collect());
+        let inside = package
+            .dependencies
+            .iter()
+            .map(|dependency| dependency.name.as_str());
+        edges.insert(
+            package.name.as_str(),
+            inside.filter(|name| members.contains(name)).collect(),
+        );
     }
     let expected = BTreeMap::from([
         ("alerts", BTreeSet::new()),
@@ -23,7 +33,10 @@ fn the_crates_depend_on_each_other_only_as_designed() {
         ("firedrill", BTreeSet::from(["alerts", "chaos", "ledger"])),
         ("ledger", BTreeSet::new()),
     ]);
-    assert_eq!(edges, expected, "of all kinds: a dev-dependency would be an edge too");
+    assert_eq!(
+        edges, expected,
+        "of all kinds: a dev-dependency would be an edge too"
+    );
 }
 
 #[test]
@@ -37,8 +50,17 @@ fn the_simulation_is_built_without_the_real_adapters() {
     for package in &metadata.packages {
         for dependency in &package.dependencies {
             if dependency.name == "ledger" && dependency.kind == DependencyKind::Normal {
-                assert!(!dependency.uses_default_features, "{} builds sqlx", package.name);
-                assert!(dependency.features.is_empty(), "{} asks for {:?}", package.name, dependency.features);
+                assert!(
+                    !dependency.uses_default_features,
+                    "{} builds sqlx",
+                    package.name
+                );
+                assert!(
+                    dependency.features.is_empty(),
+                    "{} asks for {:?}",
+                    package.name,
+                    dependency.features
+                );
                 judged += 1;
             }
         }

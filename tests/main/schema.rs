@@ -13,7 +13,8 @@ pub fn violations(schema: &Value, value: &Value) -> Vec<String> {
 
 /// The published schema.
 pub fn published() -> Value {
-    let text = std::fs::read_to_string(crate::program::root().join("docs/run.schema.json")).expect("the schema is there");
+    let text = std::fs::read_to_string(crate::program::root().join("docs/run.schema.json"))
+        .expect("the schema is there");
     serde_json::from_str(&text).expect("the schema is JSON")
 }
 
@@ -25,12 +26,26 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
         match keyword.as_str() {
             "$schema" | "$defs" | "title" | "description" => {}
             "$ref" => {
-                let pointer = rule.as_str().and_then(|rule| rule.strip_prefix('#')).expect("a local reference");
-                deeper.push((root.pointer(pointer).expect("the reference leads somewhere"), value, path.to_owned()));
+                let pointer = rule
+                    .as_str()
+                    .and_then(|rule| rule.strip_prefix('#'))
+                    .expect("a local reference");
+                deeper.push((
+                    root.pointer(pointer)
+                        .expect("the reference leads somewhere"),
+                    value,
+                    path.to_owned(),
+                ));
             }
             "type" => {
-                let types = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
-                if !types.iter().any(|wanted| has_type(value, wanted.as_str().expect("a type's name"))) {
+                let types = rule
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_else(|| vec![rule.clone()]);
+                if !types
+                    .iter()
+                    .any(|wanted| has_type(value, wanted.as_str().expect("a type's name")))
+                {
                     fail(format!("{value} is not {rule}"));
                 }
             }
@@ -40,20 +55,33 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
                 }
             }
             "minimum" => {
-                if value.as_f64().is_some_and(|number| number < rule.as_f64().expect("a number")) {
+                if value
+                    .as_f64()
+                    .is_some_and(|number| number < rule.as_f64().expect("a number"))
+                {
                     fail(format!("{value} is less than {rule}"));
                 }
             }
             "pattern" => {
-                assert_eq!(rule, "^([0-9a-f]{64})?$", "the only pattern that this validator knows");
+                assert_eq!(
+                    rule, "^([0-9a-f]{64})?$",
+                    "the only pattern that this validator knows"
+                );
                 let text = value.as_str().unwrap_or_default();
-                let hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+                let hex = text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
                 if !(text.is_empty() || text.len() == 64 && hex) {
                     fail(format!("{value} is no SHA-256"));
                 }
             }
             "required" => {
-                for key in rule.as_array().expect("a list").iter().filter_map(Value::as_str) {
+                for key in rule
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .filter_map(Value::as_str)
+                {
                     if value.get(key).is_none() {
                         fail(format!("`{key}` is missing"));
                     }
@@ -123,23 +151,54 @@ fn the_example_has_the_published_shape_and_each_deviation_is_seen() {
         ("/verdict", serde_json::json!("passed"), "not one of"),
         ("/runs/0/seed", serde_json::json!(-1), "less than"),
         ("/runs/0/seed", serde_json::json!("1"), "is not \"integer\""),
-        ("/runs/0/alerts/0", serde_json::json!({"id": "x"}), "`expected` is missing"),
-        ("/runs/0/alerts/0/fired_at_s", serde_json::json!("5"), "is not"),
-        ("/runs/0/findings/0/verdict", serde_json::json!("pass"), "not one of"),
+        (
+            "/runs/0/alerts/0",
+            serde_json::json!({"id": "x"}),
+            "`expected` is missing",
+        ),
+        (
+            "/runs/0/alerts/0/fired_at_s",
+            serde_json::json!("5"),
+            "is not",
+        ),
+        (
+            "/runs/0/findings/0/verdict",
+            serde_json::json!("pass"),
+            "not one of",
+        ),
         ("/runs/0/reach/lock_waits", serde_json::json!(0.5), "is not"),
-        ("/runs/0/recording_sha256", serde_json::json!("xyz"), "no SHA-256"),
-        ("/runs/0/findings/0", serde_json::json!({"verdict": "fail", "subject": "", "message": "", "x": 1}), "not published"),
+        (
+            "/runs/0/recording_sha256",
+            serde_json::json!("xyz"),
+            "no SHA-256",
+        ),
+        (
+            "/runs/0/findings/0",
+            serde_json::json!({"verdict": "fail", "subject": "", "message": "", "x": 1}),
+            "not published",
+        ),
     ] {
         let mut changed = example();
         *changed.pointer_mut(pointer).expect("is there") = value;
         let found = violations(&schema, &changed);
-        assert!(found.iter().any(|found| found.contains(reason)), "{pointer}: {found:?}");
+        assert!(
+            found.iter().any(|found| found.contains(reason)),
+            "{pointer}: {found:?}"
+        );
     }
 }
 
 #[test]
 fn what_the_program_prints_has_the_published_shape() {
-    let outcome = crate::program::call(&["run", "last-room-race", "--seeds", "2", "--format", "json", "--quiet"]);
+    let outcome = crate::program::call(&[
+        "run",
+        "last-room-race",
+        "--seeds",
+        "2",
+        "--format",
+        "json",
+        "--quiet",
+    ]);
     let report = outcome.json();
     assert_eq!(violations(&published(), &report), [""; 0]);
     assert_eq!(report["runs"].as_array().expect("a list").len(), 2);
