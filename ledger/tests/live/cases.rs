@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ledger::ports::{BoxFuture, Role, Value};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::api::{Answer, Hotel, Ledger, live};
 
@@ -575,4 +576,65 @@ fn gauges_of_the_database_appear_once_they_are_read_and_health_follows() {
             );
         },
     );
+}
+
+#[test]
+fn the_binary_migrates_runs_jobs_and_names_what_is_wrong() {
+    let Some(server) = crate::server::server() else {
+        return;
+    };
+    let database = server.name();
+    let create = format!("CREATE DATABASE {database}");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut admin = PgConnection::connect(&server.admin_url("postgres"))
+            .await
+            .unwrap();
+        admin.execute(AssertSqlSafe(create)).await.unwrap();
+    });
+    let url = server.admin_url(&database);
+    // Whoever administrates the cluster may also own the schema.
+    let migrate = ["migrate", "--owner-url", &url, "--admin-url", &url];
+    let plain = url.replacen("postgres@", "", 1);
+    let job = |token: &'static str| {
+        let flags = [
+            "--database",
+            &plain,
+            "--broker",
+            "log",
+            "--cache",
+            "memory",
+            "--job-token",
+            token,
+        ];
+        [&["job", "expire-holds"], &flags[..]]
+            .concat()
+            .iter()
+            .map(|flag| flag.to_string())
+            .collect::<Vec<_>>()
+    };
+    for (args, ok, says) in [
+        (migrate.map(str::to_owned).to_vec(), true, ""),
+        (migrate.map(str::to_owned).to_vec(), true, ""),
+        (
+            job("a token of the tests"),
+            true,
+            r#"{"expired":0,"skipped":0,"postponed":0}"#,
+        ),
+        (job("short"), false, "job_token"),
+        (
+            vec!["job".to_owned(), "nothing".to_owned()],
+            false,
+            "expire-holds",
+        ),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_ledger"))
+            .args(&args)
+            .output()
+            .unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        let told = String::from_utf8_lossy(&told);
+        assert_eq!(output.status.success(), ok, "{args:?}: {told}");
+        assert!(told.contains(says), "{args:?}: {told}");
+    }
 }

@@ -307,6 +307,10 @@ fn a_hold_is_tried_again_only_when_nothing_can_have_happened() {
         let (got, retry_after, body) = service.world.run(service.hold("k"));
         let told = body["error"]["code"].as_str().unwrap_or_default();
         assert_eq!((got, told), (status, code), "{call} {replies:?}: {body}");
+        assert!(
+            service.fakes.outside().published.is_empty(),
+            "only the relay publishes"
+        );
         assert_eq!(retry_after.is_some(), got == 503, "{call} {replies:?}");
         assert_eq!(
             service.count("hold_claim_key"),

@@ -161,6 +161,8 @@ fn a_folder_that_is_no_ledger_is_refused_by_name() {
     says("is missing");
 }
 
+type Spoil = fn(&mut Config);
+
 #[test]
 fn a_setting_that_cannot_work_is_named() {
     let good = || Config {
@@ -173,7 +175,7 @@ fn a_setting_that_cannot_work_is_named() {
         !format!("{:?}", good()).contains("sixteen"),
         "secrets do not show"
     );
-    let rows: [(&str, fn(&mut Config)); 12] = [
+    let rows: [(&str, Spoil); 12] = [
         ("database_endpoints", |c| c.database_endpoints.clear()),
         ("database_endpoints", |c| {
             c.database_endpoints.push(" ".to_owned())
