@@ -638,3 +638,58 @@ fn the_binary_migrates_runs_jobs_and_names_what_is_wrong() {
         assert!(told.contains(says), "{args:?}: {told}");
     }
 }
+
+#[test]
+fn a_candidate_that_was_confirmed_since_it_was_read_is_left_alone() {
+    live(
+        |config| config.hold_seconds = 1,
+        |ledger| async move {
+            let hotel = ledger.hotel(1, 1).await;
+            let id = ledger.hold(&hotel, "k", FIRST, 1).await.id();
+            let id = [Value::Uuid(id.parse().unwrap())];
+            let book = &ledger.book;
+            let mut confirming = ledger.session(Role::App).await;
+            let mut sweeping = ledger.session(Role::App).await;
+            // The confirmation begins in time and is still under way when the hold ends.
+            confirming.begin(Some(hotel.tenant)).await.unwrap();
+            let guarded = confirming.run(&book.confirm_allocation, &id).await.unwrap();
+            assert_eq!(guarded.affected, 1);
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            let mut worker = ledger.session(Role::Worker).await;
+            let candidates = worker
+                .run(&book.sweep_candidates, &[Value::Int(10)])
+                .await
+                .unwrap();
+            assert_eq!(
+                candidates.rows[0][1], id[0],
+                "others see it as an ended hold"
+            );
+            sweeping.begin(Some(hotel.tenant)).await.unwrap();
+            assert_eq!(
+                sweeping
+                    .run(&book.sweep_lock, &id)
+                    .await
+                    .unwrap()
+                    .rows
+                    .len(),
+                0,
+                "somebody holds it"
+            );
+            confirming.commit().await.unwrap();
+            assert_eq!(
+                sweeping
+                    .run(&book.sweep_lock, &id)
+                    .await
+                    .unwrap()
+                    .rows
+                    .len(),
+                1
+            );
+            let expired = sweeping.run(&book.expire_allocation, &id).await.unwrap();
+            assert_eq!(
+                expired.affected, 0,
+                "the state guard re-checks what the lock gave"
+            );
+        },
+    );
+}
