@@ -88,10 +88,8 @@ impl Ledger {
         let mut connection = PgConnection::connect(&admin).await.unwrap();
         let create = format!("CREATE DATABASE {database} OWNER ledger_owner");
         connection.execute(AssertSqlSafe(create)).await.unwrap();
-        let url = server.admin_url(&database).replacen("postgres@", "", 1);
-        let owner = server
-            .admin_url(&database)
-            .replacen("postgres@", "ledger_owner@", 1);
+        let url = server.url("", &database);
+        let owner = server.url("ledger_owner", &database);
         migrate(&owner, &schema).await.unwrap();
         // Once more changes nothing.
         migrate(&owner, &schema).await.unwrap();

@@ -595,7 +595,7 @@ fn the_binary_migrates_runs_jobs_and_names_what_is_wrong() {
     let url = server.admin_url(&database);
     // Whoever administrates the cluster may also own the schema.
     let migrate = ["migrate", "--owner-url", &url, "--admin-url", &url];
-    let plain = url.replacen("postgres@", "", 1);
+    let plain = server.url("", &database);
     let job = |token: &'static str| {
         let flags = [
             "--database",
