@@ -76,6 +76,8 @@ pub fn live<F: Future<Output = ()>>(
         let ledger = Arc::new(Ledger::start(server, change).await);
         case(Arc::clone(&ledger)).await;
         ledger.stop.notify_one();
+        // A failed case leaves its database to be looked at.
+        ledger.server.drop_database(&ledger.database).await;
     });
 }
 

@@ -637,6 +637,7 @@ fn the_binary_migrates_runs_jobs_and_names_what_is_wrong() {
         assert_eq!(output.status.success(), ok, "{args:?}: {told}");
         assert!(told.contains(says), "{args:?}: {told}");
     }
+    runtime.block_on(server.drop_database(&database));
 }
 
 #[test]

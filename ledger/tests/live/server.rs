@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
 const PORT: u16 = 5432;
@@ -91,6 +92,15 @@ impl Server {
             .split_at(self.admin.find('?').unwrap_or(self.admin.len()));
         let before = path.rsplit_once('/').map_or(path, |(before, _)| before);
         (before, query)
+    }
+
+    /// Drops a database, whoever is still connected.
+    pub async fn drop_database(&self, database: &str) {
+        let mut admin = PgConnection::connect(&self.admin_url("postgres"))
+            .await
+            .unwrap();
+        let drop = format!("DROP DATABASE {database} WITH (FORCE)");
+        admin.execute(AssertSqlSafe(drop)).await.unwrap();
     }
 
     /// A fresh name.
