@@ -7,7 +7,8 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{
-        DefaultBodyLimit, MatchedPath, Path, Query, Request, State, rejection::BytesRejection,
+        DefaultBodyLimit, MatchedPath, Path, Query, Request, State,
+        rejection::{BytesRejection, PathRejection, QueryRejection},
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -36,6 +37,7 @@ const KEY_BYTES_MAX: usize = 128;
 const CHANNEL_BYTES_MAX: usize = 32;
 
 type Shared = State<Arc<App>>;
+type IdInPath = Result<Path<String>, PathRejection>;
 
 impl App {
     /// All routes. The caller serves them and stops accepting at shutdown.
@@ -121,9 +123,9 @@ struct HoldBody {
 
 async fn availability(
     State(app): Shared,
-    Path(id): Path<String>,
+    id: IdInPath,
     headers: HeaderMap,
-    query: Result<Query<SearchQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<SearchQuery>, QueryRejection>,
 ) -> Result<Json<Availability>, ApiError> {
     let tenant = tenant(&headers)?;
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
@@ -131,7 +133,7 @@ async fn availability(
         .nights
         .parse()
         .map_err(|_| ApiError::bad_request("nights: not a whole number"))?;
-    let stay = stay(parse_id(&id)?, &query.arrival, nights)?;
+    let stay = stay(parse_id(id)?, &query.arrival, nights)?;
     Ok(Json(app.availability(tenant, stay).await?))
 }
 
@@ -171,44 +173,44 @@ async fn hold(
 
 async fn allocation(
     State(app): Shared,
-    Path(id): Path<String>,
+    id: IdInPath,
     headers: HeaderMap,
 ) -> Result<Json<Allocation>, ApiError> {
-    let (tenant, id) = (tenant(&headers)?, parse_id(&id)?);
+    let (tenant, id) = (tenant(&headers)?, parse_id(id)?);
     Ok(Json(app.allocation(tenant, id).await?))
 }
 
 async fn confirm(
     state: Shared,
-    path: Path<String>,
+    id: IdInPath,
     headers: HeaderMap,
 ) -> Result<Json<Allocation>, ApiError> {
-    change(state, path, headers, Transition::Confirm).await
+    change(state, id, headers, Transition::Confirm).await
 }
 
 async fn release(
     state: Shared,
-    path: Path<String>,
+    id: IdInPath,
     headers: HeaderMap,
 ) -> Result<Json<Allocation>, ApiError> {
-    change(state, path, headers, Transition::Release).await
+    change(state, id, headers, Transition::Release).await
 }
 
 async fn cancel(
     state: Shared,
-    path: Path<String>,
+    id: IdInPath,
     headers: HeaderMap,
 ) -> Result<Json<Allocation>, ApiError> {
-    change(state, path, headers, Transition::Cancel).await
+    change(state, id, headers, Transition::Cancel).await
 }
 
 async fn change(
     State(app): Shared,
-    Path(id): Path<String>,
+    id: IdInPath,
     headers: HeaderMap,
     transition: Transition,
 ) -> Result<Json<Allocation>, ApiError> {
-    let (tenant, id) = (tenant(&headers)?, parse_id(&id)?);
+    let (tenant, id) = (tenant(&headers)?, parse_id(id)?);
     Ok(Json(app.change(tenant, id, transition).await?.allocation))
 }
 
@@ -297,7 +299,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
     Ok(key.to_owned())
 }
 
-fn parse_id(id: &str) -> Result<Uuid, ApiError> {
+fn parse_id(id: IdInPath) -> Result<Uuid, ApiError> {
+    let Path(id) = id.map_err(|error| ApiError::bad_request(error.body_text()))?;
     id.parse()
         .map_err(|_| ApiError::bad_request("id: not a UUID"))
 }

@@ -114,10 +114,9 @@ impl App {
             stay.arrival,
             stay.nights()
         );
-        let reachable = match self
-            .cached(CacheOutcome::Hit, self.ports.cache.get(&key))
-            .await
-        {
+        // Called only once the breaker allows it.
+        let get = async { self.ports.cache.get(&key).await };
+        let reachable = match self.cached(CacheOutcome::Hit, get).await {
             Some(Some(bytes)) => {
                 if let Ok(nights) = serde_json::from_slice(&bytes) {
                     return Ok(Availability {

@@ -105,7 +105,7 @@ impl Default for Config {
             acquire_timeout: s(1),
             max_idle: s(300),
             attempt_deadline: s(2),
-            request_deadline: s(5),
+            request_deadline: s(6),
             retries: 3,
             retry_backoff: ms(50),
             retry_after_seconds: 1,

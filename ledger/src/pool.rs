@@ -239,7 +239,12 @@ impl Lease {
     pub async fn rollback(&mut self) -> Result<(), Fault> {
         let started = self.enter();
         let result = session(&mut self.session)?.rollback().await;
-        self.leave(started, result, State::Clean)
+        let left = self.leave(started, result, State::Clean);
+        if left.is_err() {
+            // Nobody knows what the session is in.
+            self.state = State::Broken;
+        }
+        left
     }
 
     /// Ends a transaction that shall not happen. A session that cannot roll back is closed later, which does the same.

@@ -76,6 +76,8 @@ pub fn live<F: Future<Output = ()>>(
         let ledger = Arc::new(Ledger::start(server, change).await);
         case(Arc::clone(&ledger)).await;
         ledger.stop.notify_one();
+        // A failed case leaves its database to be looked at.
+        ledger.server.drop_database(&ledger.database).await;
     });
 }
 
@@ -88,10 +90,8 @@ impl Ledger {
         let mut connection = PgConnection::connect(&admin).await.unwrap();
         let create = format!("CREATE DATABASE {database} OWNER ledger_owner");
         connection.execute(AssertSqlSafe(create)).await.unwrap();
-        let url = server.admin_url(&database).replacen("postgres@", "", 1);
-        let owner = server
-            .admin_url(&database)
-            .replacen("postgres@", "ledger_owner@", 1);
+        let url = server.url("", &database);
+        let owner = server.url("ledger_owner", &database);
         migrate(&owner, &schema).await.unwrap();
         // Once more changes nothing.
         migrate(&owner, &schema).await.unwrap();

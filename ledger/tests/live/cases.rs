@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ledger::ports::{BoxFuture, Role, Value};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::api::{Answer, Hotel, Ledger, live};
 
@@ -572,6 +573,123 @@ fn gauges_of_the_database_appear_once_they_are_read_and_health_follows() {
             assert_eq!(
                 ledger.send("GET", "/health/live", &[], None).await.status,
                 200
+            );
+        },
+    );
+}
+
+#[test]
+fn the_binary_migrates_runs_jobs_and_names_what_is_wrong() {
+    let Some(server) = crate::server::server() else {
+        return;
+    };
+    let database = server.name();
+    let create = format!("CREATE DATABASE {database}");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut admin = PgConnection::connect(&server.admin_url("postgres"))
+            .await
+            .unwrap();
+        admin.execute(AssertSqlSafe(create)).await.unwrap();
+    });
+    let url = server.admin_url(&database);
+    // Whoever administrates the cluster may also own the schema.
+    let migrate = ["migrate", "--owner-url", &url, "--admin-url", &url];
+    let plain = server.url("", &database);
+    let job = |token: &'static str| {
+        let flags = [
+            "--database",
+            &plain,
+            "--broker",
+            "log",
+            "--cache",
+            "memory",
+            "--job-token",
+            token,
+        ];
+        [&["job", "expire-holds"], &flags[..]]
+            .concat()
+            .iter()
+            .map(|flag| flag.to_string())
+            .collect::<Vec<_>>()
+    };
+    for (args, ok, says) in [
+        (migrate.map(str::to_owned).to_vec(), true, ""),
+        (migrate.map(str::to_owned).to_vec(), true, ""),
+        (
+            job("a token of the tests"),
+            true,
+            r#"{"expired":0,"skipped":0,"postponed":0}"#,
+        ),
+        (job("short"), false, "job_token"),
+        (
+            vec!["job".to_owned(), "nothing".to_owned()],
+            false,
+            "expire-holds",
+        ),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_ledger"))
+            .args(&args)
+            .output()
+            .unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        let told = String::from_utf8_lossy(&told);
+        assert_eq!(output.status.success(), ok, "{args:?}: {told}");
+        assert!(told.contains(says), "{args:?}: {told}");
+    }
+    runtime.block_on(server.drop_database(&database));
+}
+
+#[test]
+fn a_candidate_that_was_confirmed_since_it_was_read_is_left_alone() {
+    live(
+        |config| config.hold_seconds = 1,
+        |ledger| async move {
+            let hotel = ledger.hotel(1, 1).await;
+            let id = ledger.hold(&hotel, "k", FIRST, 1).await.id();
+            let id = [Value::Uuid(id.parse().unwrap())];
+            let book = &ledger.book;
+            let mut confirming = ledger.session(Role::App).await;
+            let mut sweeping = ledger.session(Role::App).await;
+            // The confirmation begins in time and is still under way when the hold ends.
+            confirming.begin(Some(hotel.tenant)).await.unwrap();
+            let guarded = confirming.run(&book.confirm_allocation, &id).await.unwrap();
+            assert_eq!(guarded.affected, 1);
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            let mut worker = ledger.session(Role::Worker).await;
+            let candidates = worker
+                .run(&book.sweep_candidates, &[Value::Int(10)])
+                .await
+                .unwrap();
+            assert_eq!(
+                candidates.rows[0][1], id[0],
+                "others see it as an ended hold"
+            );
+            sweeping.begin(Some(hotel.tenant)).await.unwrap();
+            assert_eq!(
+                sweeping
+                    .run(&book.sweep_lock, &id)
+                    .await
+                    .unwrap()
+                    .rows
+                    .len(),
+                0,
+                "somebody holds it"
+            );
+            confirming.commit().await.unwrap();
+            assert_eq!(
+                sweeping
+                    .run(&book.sweep_lock, &id)
+                    .await
+                    .unwrap()
+                    .rows
+                    .len(),
+                1
+            );
+            let expired = sweeping.run(&book.expire_allocation, &id).await.unwrap();
+            assert_eq!(
+                expired.affected, 0,
+                "the state guard re-checks what the lock gave"
             );
         },
     );

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
 const PORT: u16 = 5432;
@@ -71,8 +72,35 @@ pub fn server() -> Option<Arc<Server>> {
 impl Server {
     /// URL of an administrator in `database`.
     pub fn admin_url(&self, database: &str) -> String {
-        self.admin
-            .replacen("/postgres?", &format!("/{database}?"), 1)
+        let (before, query) = self.parts();
+        format!("{before}/{database}{query}")
+    }
+
+    /// URL of `user` in `database`, or without a user; the server trusts the ledger's roles.
+    pub fn url(&self, user: &str, database: &str) -> String {
+        let (before, query) = self.parts();
+        let (scheme, login) = before.split_once("://").unwrap_or(("postgres", before));
+        let host = login.rsplit_once('@').map_or(login, |(_, host)| host);
+        let at = if user.is_empty() { "" } else { "@" };
+        format!("{scheme}://{user}{at}{host}/{database}{query}")
+    }
+
+    /// What stands before the database's name, and the query behind it.
+    fn parts(&self) -> (&str, &str) {
+        let (path, query) = self
+            .admin
+            .split_at(self.admin.find('?').unwrap_or(self.admin.len()));
+        let before = path.rsplit_once('/').map_or(path, |(before, _)| before);
+        (before, query)
+    }
+
+    /// Drops a database, whoever is still connected.
+    pub async fn drop_database(&self, database: &str) {
+        let mut admin = PgConnection::connect(&self.admin_url("postgres"))
+            .await
+            .unwrap();
+        let drop = format!("DROP DATABASE {database} WITH (FORCE)");
+        admin.execute(AssertSqlSafe(drop)).await.unwrap();
     }
 
     /// A fresh name.

@@ -388,6 +388,11 @@ impl Service {
         self.clock.sleep(Duration::from_secs(seconds)).await;
     }
 
+    /// How many calls of the database begin with this.
+    pub fn count(&self, call: &str) -> usize {
+        self.fakes.db().count(call)
+    }
+
     pub fn metric(&self, series: &str) -> Option<f64> {
         let page = self.app.render_metrics();
         let line = page

@@ -76,7 +76,7 @@ fn what_the_broker_refuses_is_not_marked_and_tried_again_ever_more_slowly() {
         (24..60).contains(&tries),
         "{tries} publications in two minutes"
     );
-    assert_eq!(service.fakes.db().count("outbox_published"), 0);
+    assert_eq!(service.count("outbox_published"), 0);
     assert_eq!(
         service.metric("inventory_outbox_published_total{outcome=\"error\"}"),
         Some(f64::from(tries))
@@ -94,7 +94,7 @@ fn what_was_published_but_not_marked_is_published_again_under_its_id() {
     service.app.start();
     service.world.run(service.sleep(1));
     assert_eq!(published(&service), [1, 1]);
-    assert_eq!(service.fakes.db().count("outbox_published"), 2);
+    assert_eq!(service.count("outbox_published"), 2);
 }
 
 #[test]
@@ -103,10 +103,10 @@ fn the_relay_is_woken_by_a_commit_of_its_own_instance() {
     service.app.start();
     service.world.run(async {
         service.sleep(1).await;
-        let before = service.fakes.db().count("outbox_batch");
+        let before = service.count("outbox_batch");
         assert_eq!(service.hold("k").await.0, 201);
         service.sleep(1).await;
-        assert_eq!(service.fakes.db().count("outbox_batch"), before + 1);
+        assert_eq!(service.count("outbox_batch"), before + 1);
         service
             .fakes
             .db()
@@ -114,7 +114,7 @@ fn the_relay_is_woken_by_a_commit_of_its_own_instance() {
         assert_eq!(service.hold("k").await.0, 500);
         service.sleep(1).await;
         assert_eq!(
-            service.fakes.db().count("outbox_batch"),
+            service.count("outbox_batch"),
             before + 1,
             "what did not commit wakes nobody"
         );
@@ -149,7 +149,7 @@ fn a_leader_that_loses_its_session_asks_for_the_lead_again() {
     service.app.start();
     service.world.run(service.sleep(10));
     // Once for each loop, and once more for the relay.
-    assert_eq!(service.fakes.db().count("try_leadership"), 3);
+    assert_eq!(service.count("try_leadership"), 3);
 }
 
 #[test]
@@ -159,11 +159,11 @@ fn shutdown_gives_up_the_lead_and_readiness_but_not_requests() {
     service.world.run(async {
         service.sleep(1).await;
         assert!(service.app.is_ready());
-        let closed = service.fakes.db().count("close");
+        let closed = service.count("close");
         service.app.begin_shutdown();
         service.sleep(1).await;
         assert_eq!(
-            service.fakes.db().count("close"),
+            service.count("close"),
             closed + 2,
             "the sessions of relay and auditor"
         );
@@ -252,7 +252,7 @@ fn a_sweep_without_a_database_is_no_success() {
             .await;
         assert_eq!(status, 503, "{body}");
     });
-    assert_eq!(service.fakes.db().count("job_succeeded"), 0);
+    assert_eq!(service.count("job_succeeded"), 0);
     assert_eq!(
         service.metric("inventory_sweeper_runs_total{outcome=\"error\"}"),
         Some(1.0)
@@ -290,7 +290,9 @@ fn the_auditor_looks_at_what_changed_and_at_what_it_knows() {
         );
         let second = service.app.audit().await.unwrap();
         assert_eq!((second.full, second.oversold), (false, 1));
-        let ranges: Vec<_> = service.fakes.db()
+        let ranges: Vec<_> = service
+            .fakes
+            .db()
             .params
             .iter()
             .filter(|(name, _)| name == "audit_oversold")

@@ -2,6 +2,7 @@
 //! jumps. No runtime, no socket: the service needs neither.
 
 mod answers;
+mod contract;
 mod fakes;
 mod jobs;
 mod outages;

@@ -55,20 +55,20 @@ impl World {
             let mut main_done = false;
             while !main_done {
                 let mut progress = false;
-                for at in 0..tasks.len() {
-                    if !tasks[at].flag.0.swap(false, SeqCst) {
+                for (at, task) in tasks.iter_mut().enumerate() {
+                    if !task.flag.0.swap(false, SeqCst) {
                         continue;
                     }
                     progress = true;
-                    let waker = Waker::from(Arc::clone(&tasks[at].flag));
-                    if tasks[at]
+                    let waker = Waker::from(Arc::clone(&task.flag));
+                    if task
                         .future
                         .as_mut()
                         .poll(&mut Context::from_waker(&waker))
                         .is_ready()
                     {
                         main_done |= at == 0;
-                        tasks[at].future = Box::pin(std::future::pending());
+                        task.future = Box::pin(std::future::pending());
                     }
                 }
                 let spawned = std::mem::take(&mut self.state.lock().unwrap().spawned);
