@@ -60,6 +60,14 @@ fn an_error_shows_the_line_and_a_caret() {
 }
 
 #[test]
+fn a_value_that_is_left_out_is_empty_and_any_scalar_is_text() {
+    let text = rule("      - alert: A\n        expr: up == 1\n        labels: {a: , b: 1.10, c: true}\n        annotations: {d: ~}\n");
+    let set = RuleSet::from_sources([("a.yml", &*text)]).expect("loads");
+    let (_, alert) = set.alerts().next().expect("one alert");
+    assert_eq!([alert.label("a"), alert.label("b"), alert.label("c"), alert.annotation("d")], ["", "1.10", "true", ""]);
+}
+
+#[test]
 fn a_missing_file_and_an_empty_folder_are_errors() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing = RuleSet::load(&[folder.path().join("no.yml")]).expect_err("refused");

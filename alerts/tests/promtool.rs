@@ -53,10 +53,14 @@ fn duration(text: &str, default_ms: i64) -> i64 {
 
 fn load(group: &Value, step_ms: i64) -> Result<SeriesStore, String> {
     let mut store = SeriesStore::new();
+    // Of two inputs for one series the later counts.
+    let mut loaded: BTreeMap<Labels, Vec<(f64, bool)>> = BTreeMap::new();
     for input in items(group, "input_series") {
         let (labels, _) = series(text(input, "series")).ok_or("series notation")?;
         let written = input.get("values").map(scalar).unwrap_or_default();
-        let values = values(&written).ok_or_else(|| format!("values notation: {written}"))?;
+        loaded.insert(labels, values(&written).ok_or_else(|| format!("values notation: {written}"))?);
+    }
+    for (labels, values) in loaded {
         for (at, (value, _)) in values.into_iter().enumerate().filter(|(_, (_, written))| *written) {
             store.append(&labels, at as i64 * step_ms, value).map_err(|error| error.to_string())?;
         }

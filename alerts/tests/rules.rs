@@ -177,6 +177,18 @@ fn a_healthy_service_with_deploys_is_silent() {
             }
             true
         }),
+        ("both start at once, and once again, with gauges that have read nothing yet", 1800, None, |instance, _, t| {
+            if t == 0 || t == -SYMPTOM_S {
+                *instance = Instance::booted();
+                for gauge in ["inventory_sweeper_last_success_timestamp_seconds", "inventory_db_primary_timeline"] {
+                    instance.set(gauge, 0.0);
+                }
+            }
+            if t == 15 || t == 15 - SYMPTOM_S {
+                instance.set("inventory_db_primary_timeline", 1.0);
+            }
+            true
+        }),
         ("nothing to do at night", 3600, None, |instance, _, t| {
             if t >= 0 {
                 let (before, now) = (instance.now_s, instance.clone());
@@ -226,23 +238,24 @@ fn overbooking_is_seen_however_the_counter_moves() {
 }
 
 #[test]
-fn an_old_count_is_no_new_overbooking() {
+fn an_old_count_is_nothing_new() {
     // Counted long ago; then the target is lost for four scrapes (under TargetDown's two minutes) and comes back, then restarts.
     let bend: Bend = |instance, number, t| {
         if number == 1 {
-            instance.set("inventory_overbooking_actual_total", if (-3000..=600).contains(&t) { 3.0 } else { 0.0 });
+            let count = if (-3000..=600).contains(&t) { 3.0 } else { 0.0 };
+            instance.set("inventory_overbooking_actual_total", count);
+            instance.set("db_connection_attempts_total{status=\"failed\"}", count);
             return !(0..60).contains(&t);
         }
         true
     };
     let timeline = simulate(SYMPTOM_S + 1200, bend);
-    let firings: Vec<i64> = timeline
-        .with_label("alert_id", "RESV-INV-001")
-        .flat_map(|alert| alert.firings())
-        .map(|(start, _)| start / 1000 - BASE_S - SYMPTOM_S)
-        .collect();
-    assert_eq!(firings.len(), 1, "{firings:?}");
-    assert!(firings[0] < -2900, "{firings:?}");
+    for id in ["RESV-INV-001", "RESV-PLT-002"] {
+        let firings = timeline.with_label("alert_id", id).flat_map(|alert| alert.firings());
+        let firings: Vec<i64> = firings.map(|(start, _)| start / 1000 - BASE_S - SYMPTOM_S).collect();
+        assert_eq!(firings.len(), 1, "{id}: {firings:?}");
+        assert!(firings[0] < -2900, "{id}: {firings:?}");
+    }
 }
 
 fn slow(instance: &mut Instance, name: &str, labels: &str, seconds: f64) {
@@ -388,7 +401,7 @@ fn the_sweeper_is_stalled_by_lag_or_by_age() {
         ("age just below", 600, None, |instance, _, t| {
             if t >= 0 {
                 let now_s = instance.now_s;
-                instance.set("inventory_sweeper_last_success_timestamp_seconds", (BASE_S + now_s - 66) as f64);
+                instance.set("inventory_sweeper_last_success_timestamp_seconds", (BASE_S + now_s - 80) as f64);
             }
             true
         }),

@@ -6,7 +6,8 @@
 use indexmap::IndexMap;
 use thiserror::Error;
 
-use super::plan::{self, At, Call, Node, QueryError, ResultType, When};
+use super::plan::{At, Call, Node, QueryError, ResultType, Selector, When};
+use super::resolve;
 use super::select::{Source, latest};
 use super::window::Windows;
 use super::{aggregate, binary, instant};
@@ -94,7 +95,7 @@ pub(super) struct Context<'a> {
 impl Query {
     /// Parses and plans; refuses what cannot be evaluated.
     pub fn parse(text: &str) -> Result<Query, QueryError> {
-        Ok(Query { text: text.to_string(), plan: plan::plan(text)? })
+        Ok(Query { text: text.to_string(), plan: resolve::plan(text)? })
     }
 
     /// The expression as written.
@@ -256,7 +257,7 @@ impl Context<'_> {
     }
 
     /// Selected series, with the instants of the samples.
-    pub fn look(&self, selector: &plan::Selector, times: &[i64]) -> Vec<(Column, Vec<i64>)> {
+    pub fn look(&self, selector: &Selector, times: &[i64]) -> Vec<(Column, Vec<i64>)> {
         let (from, to) = (times.first().copied().unwrap_or(0), times.last().copied().unwrap_or(0));
         let found = self.source.select(selector).into_iter();
         let columns = found.map(|found| {

@@ -76,7 +76,7 @@ impl Function {
     fn check(self, args: &[Node]) -> Result<(), QueryError> {
         match (self, args) {
             (Function::LabelReplace, [_, _, _, _, Node::Text(pattern)]) => {
-                super::plan::dot_all(&format!("^(?:{pattern})$")).map(|_| ())
+                super::resolve::dot_all(&format!("^(?:{pattern})$")).map(|_| ())
             }
             _ => Ok(()),
         }

@@ -4,7 +4,7 @@
 //! "absent here" and nothing else. Series are selected once per query, windows slide. Results equal Prometheus 3.x;
 //! whatever is not supported is a [`QueryError`] before evaluation, never an empty answer.
 //!
-//! Map: `plan` resolves and refuses, `select` reads series, `window` slides ranges, `functions` resolves names,
+//! Map: `resolve` makes the `plan` and refuses, `select` reads series, `window` slides ranges, `functions` resolves names,
 //! `instant` is functions of vectors, `range` functions of windows, `aggregate`, `binary`, `quantile` (classic buckets),
 //! `calendar` (dates), `eval` walks the plan.
 
@@ -18,6 +18,7 @@ pub(crate) mod plan;
 mod quantile;
 mod range;
 mod relabel;
+mod resolve;
 mod select;
 mod window;
 

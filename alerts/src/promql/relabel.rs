@@ -1,7 +1,8 @@
 //! `label_replace` and `label_join`: labels do not depend on values, so each column is renamed once.
 
 use super::eval::{Column, EvalFailure};
-use super::plan::{Node, dot_all};
+use super::plan::Node;
+use super::resolve::dot_all;
 use crate::labels::NAME;
 
 fn text(node: Option<&Node>) -> Result<&str, EvalFailure> {

@@ -3,6 +3,7 @@
 //! Invariant: a [`RuleSet`] holds only rules that can be evaluated. Unknown fields, queries and templates that do not
 //! parse, and what is not supported are refused with file, line and reason, all of them at once.
 
+mod alerting;
 mod evaluate;
 mod parse;
 mod state;

@@ -49,13 +49,13 @@ struct FileYaml {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GroupYaml {
-    name: String,
+    name: Option<String>,
     interval: Option<String>,
     query_offset: Option<String>,
     #[serde(default)]
     limit: i64,
     #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
+    labels: Option<TextsYaml>,
     #[serde(default)]
     rules: Option<Vec<RuleYaml>>,
 }
@@ -65,12 +65,18 @@ struct GroupYaml {
 struct RuleYaml {
     record: Option<String>,
     alert: Option<String>,
-    #[serde(default)]
-    expr: String,
+    expr: Option<String>,
     r#for: Option<String>,
     keep_firing_for: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
+    labels: Option<TextsYaml>,
+    annotations: Option<TextsYaml>,
+}
+
+/// A value that is left out (`null`) is the empty text.
+type TextsYaml = BTreeMap<String, Option<String>>;
+
+fn texts(yaml: Option<TextsYaml>) -> BTreeMap<String, String> {
+    yaml.unwrap_or_default().into_iter().map(|(name, text)| (name, text.unwrap_or_default())).collect()
 }
 
 /// The rule files behind a path: itself, or those of a directory.
@@ -113,11 +119,12 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<RuleError>
     for (at, yaml) in yaml.groups.into_iter().enumerate() {
         let line = places.group_line(at);
         let mut refuse = |reason: String| errors.push(places.error(line, 1, reason));
-        if yaml.name.is_empty() {
+        let name = yaml.name.unwrap_or_default();
+        if name.is_empty() {
             refuse("group has no name".into());
         }
-        if groups.iter().any(|group: &Group| group.name == yaml.name) {
-            refuse(format!("group {:?} is defined twice in this file", yaml.name));
+        if groups.iter().any(|group: &Group| group.name == name) {
+            refuse(format!("group {:?} is defined twice in this file", name));
         }
         let mut duration = |what: &str, text: &Option<String>| {
             let parsed = text.as_deref().map(parse_duration).transpose();
@@ -128,7 +135,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<RuleError>
         };
         let interval_ms = duration("interval", &yaml.interval).filter(|interval| *interval > 0);
         let query_offset_ms = duration("query_offset", &yaml.query_offset).unwrap_or(0);
-        let shared = yaml.labels.unwrap_or_default();
+        let shared = texts(yaml.labels);
         let mut rules = Vec::new();
         for rule in yaml.rules.unwrap_or_default() {
             match checked(rule, &shared, &places, rule_number) {
@@ -138,7 +145,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<RuleError>
             rule_number += 1;
         }
         let limit = usize::try_from(yaml.limit).unwrap_or(0);
-        groups.push(Group { file: file.into(), name: yaml.name, interval_ms, query_offset_ms, limit, rules });
+        groups.push(Group { file: file.into(), name, interval_ms, query_offset_ms, limit, rules });
     }
     if errors.is_empty() { Ok(groups) } else { Err(errors) }
 }
@@ -166,7 +173,7 @@ fn checked(
     if name.is_empty() || (!is_alert && !is_name(&name, true)) {
         refuse(what, format!("invalid name {name:?}"));
     }
-    let annotations = yaml.annotations.unwrap_or_default();
+    let annotations = texts(yaml.annotations);
     if !is_alert {
         for (field, present) in [
             ("for", yaml.r#for.is_some()),
@@ -179,7 +186,7 @@ fn checked(
         }
     }
     let mut labels = shared.clone();
-    labels.extend(yaml.labels.unwrap_or_default());
+    labels.extend(texts(yaml.labels));
     for label in labels.keys() {
         if !is_name(label, false) || label == crate::labels::NAME {
             refuse("labels", format!("invalid label name {label:?}"));
@@ -188,8 +195,9 @@ fn checked(
     for annotation in annotations.keys().filter(|name| !is_name(name, false)) {
         refuse("annotations", format!("invalid annotation name {annotation:?}"));
     }
-    let query = match Query::parse(&yaml.expr) {
-        _ if yaml.expr.trim().is_empty() => Err("field `expr` is missing or empty".to_string()),
+    let expr = yaml.expr.unwrap_or_default();
+    let query = match Query::parse(&expr) {
+        _ if expr.trim().is_empty() => Err("field `expr` is missing or empty".to_string()),
         Ok(query) if !matches!(query.result_type(), ResultType::Scalar | ResultType::Vector) => {
             Err("a rule's expression must answer a scalar or an instant vector".to_string())
         }

@@ -6,6 +6,7 @@
 //! that says so: `graphLink`, `tableLink`, `safeHtml` and other functions for consoles.
 
 mod functions;
+mod lex;
 mod parse;
 mod run;
 
