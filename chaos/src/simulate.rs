@@ -11,7 +11,7 @@ use ::ledger::{
 
 use crate::{
     hosts::{self, DATABASES, LEDGERS, World, clients::Journal, database::Disk},
-    recording::{EPOCH_UNIX_S, Recording},
+    recording::{EPOCH_UNIX_S, Event, HostState, Recording},
     scenario::{Client, Fixtures, Plan},
     simdb::{Database, DbConfig, Image, Output, Request, Source, SqlError},
     simnet::{HostConfig, HostCtx, NetConfig, NetStats, SimBuilder, SimError},
@@ -133,6 +133,9 @@ impl Hosts {
         let world = self.world.clone();
         let factory = move |ctx: HostCtx| {
             world.attach(&ctx.sim);
+            if ctx.boot == 1 {
+                world.record(Event::Host { host: ctx.name.clone(), state: HostState::Up });
+            }
             run(ctx, world.clone())
         };
         let builder = std::mem::replace(&mut self.builder, SimBuilder::new(NetConfig::new(0)));

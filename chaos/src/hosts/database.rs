@@ -169,7 +169,8 @@ impl Disk {
             }
         }
         inner.outputs = outputs;
-        let visible = inner.db.visible();
+        // What a standby received is shown by its primary, or by itself once it is promoted.
+        let visible = if inner.db.is_standby() { 0 } else { inner.db.visible() };
         while let Some(commit) = inner.unshown.pop_front_if(|commit| commit.lsn <= visible) {
             self.committed(world, commit);
         }
