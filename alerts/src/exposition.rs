@@ -65,7 +65,11 @@ impl Sample<'_> {
     /// Name and labels as one set.
     pub fn to_labels(&self) -> Labels {
         let mut pairs = vec![(NAME.into(), (*self.name).into())];
-        pairs.extend(self.labels.iter().map(|(name, value)| ((**name).into(), (**value).into())));
+        pairs.extend(
+            self.labels
+                .iter()
+                .map(|(name, value)| ((**name).into(), (**value).into())),
+        );
         Labels::from_pairs(pairs)
     }
 }
@@ -77,7 +81,12 @@ pub fn parse(body: &str) -> Result<Vec<(usize, Line<'_>)>, ExpositionError> {
         match parse_line(text) {
             Ok(Line::Nothing) => {}
             Ok(line) => out.push((at + 1, line)),
-            Err(reason) => return Err(ExpositionError { line: at + 1, reason }),
+            Err(reason) => {
+                return Err(ExpositionError {
+                    line: at + 1,
+                    reason,
+                });
+            }
         }
     }
     Ok(out)
@@ -96,7 +105,9 @@ pub fn parse_line(text: &str) -> Result<Line<'_>, String> {
 }
 
 fn parse_comment(comment: &str) -> Result<Line<'_>, String> {
-    let Some(rest) = comment.strip_prefix([' ', '\t']) else { return Ok(Line::Nothing) };
+    let Some(rest) = comment.strip_prefix([' ', '\t']) else {
+        return Ok(Line::Nothing);
+    };
     let rest = rest.trim_start_matches([' ', '\t']);
     let (keyword, rest) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
     if keyword != "HELP" && keyword != "TYPE" {
@@ -104,7 +115,10 @@ fn parse_comment(comment: &str) -> Result<Line<'_>, String> {
     }
     let rest = rest.trim_start_matches([' ', '\t']);
     let (name, text) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
-    let name = name.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(name);
+    let name = name
+        .strip_prefix('"')
+        .and_then(|inner| inner.strip_suffix('"'))
+        .unwrap_or(name);
     if name.is_empty() {
         return Err(format!("{keyword} without a metric name"));
     }
@@ -127,9 +141,14 @@ fn parse_comment(comment: &str) -> Result<Line<'_>, String> {
 /// are not closed. Quotes and escapes are respected, so that `}` inside a value does not end it.
 pub fn key_length(line: &str) -> Option<usize> {
     let bytes = line.as_bytes();
-    let open = bytes.iter().position(|byte| matches!(byte, b'{' | b' ' | b'\t'))?;
+    let open = bytes
+        .iter()
+        .position(|byte| matches!(byte, b'{' | b' ' | b'\t'))?;
     if bytes[open] != b'{' {
-        let next = open + bytes[open..].iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
+        let next = open
+            + bytes[open..]
+                .iter()
+                .position(|byte| !matches!(byte, b' ' | b'\t'))?;
         if bytes[next] != b'{' {
             return Some(open);
         }
@@ -154,7 +173,10 @@ pub fn parse_value_part(text: &str) -> Result<(f64, Option<i64>), String> {
     let number = parse_value(value).ok_or_else(|| format!("invalid value {value:?}"))?;
     let timestamp = match words.next() {
         None => None,
-        Some(word) => Some(word.parse().map_err(|_| format!("invalid timestamp {word:?}: whole milliseconds expected"))?),
+        Some(word) => Some(
+            word.parse()
+                .map_err(|_| format!("invalid timestamp {word:?}: whole milliseconds expected"))?,
+        ),
     };
     match words.next() {
         None => Ok((number, timestamp)),
@@ -169,7 +191,10 @@ fn parse_sample(text: &str) -> Result<Sample<'_>, String> {
     })?;
     let (key, rest) = text.split_at(end);
     let (bare, inside) = match key.split_once('{') {
-        Some((bare, inside)) => (bare.trim_end_matches([' ', '\t']), &inside[..inside.len() - 1]),
+        Some((bare, inside)) => (
+            bare.trim_end_matches([' ', '\t']),
+            &inside[..inside.len() - 1],
+        ),
         None => (key, ""),
     };
     let (quoted, labels) = parse_labels(inside)?;
@@ -178,11 +203,19 @@ fn parse_sample(text: &str) -> Result<Sample<'_>, String> {
         Some(quoted) => quoted,
         None => Cow::Borrowed(bare),
     };
-    if matches!(name, Cow::Borrowed(_)) && std::ptr::eq(name.as_ptr(), bare.as_ptr()) && !is_name(bare, true) {
+    if matches!(name, Cow::Borrowed(_))
+        && std::ptr::eq(name.as_ptr(), bare.as_ptr())
+        && !is_name(bare, true)
+    {
         return Err(format!("invalid metric name {bare:?}"));
     }
     let (value, timestamp_ms) = parse_value_part(rest)?;
-    Ok(Sample { name, labels, value, timestamp_ms })
+    Ok(Sample {
+        name,
+        labels,
+        value,
+        timestamp_ms,
+    })
 }
 
 type LabelList<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
@@ -207,7 +240,9 @@ fn parse_labels(mut text: &str) -> Result<(Option<Cow<'_, str>>, LabelList<'_>),
             }
             name
         } else {
-            let equals = text.find('=').ok_or_else(|| format!("expected name=\"value\" at {text:?}"))?;
+            let equals = text
+                .find('=')
+                .ok_or_else(|| format!("expected name=\"value\" at {text:?}"))?;
             let name = text[..equals].trim_end_matches([' ', '\t']);
             if !is_name(name, false) {
                 return Err(format!("invalid label name {name:?}"));
@@ -235,7 +270,9 @@ fn comma(rest: &str) -> Result<&str, String> {
 
 /// A quoted string at the start, unescaped, and what follows it.
 fn quoted(text: &str) -> Result<(Cow<'_, str>, &str), String> {
-    let inner = text.strip_prefix('"').ok_or_else(|| format!("expected a quoted value at {text:?}"))?;
+    let inner = text
+        .strip_prefix('"')
+        .ok_or_else(|| format!("expected a quoted value at {text:?}"))?;
     let mut escaped = false;
     for (at, byte) in inner.bytes().enumerate() {
         match byte {
@@ -275,7 +312,10 @@ fn unescape(text: &str, quotes: bool) -> Cow<'_, str> {
 pub fn is_name(text: &str, metric: bool) -> bool {
     let good = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || (metric && byte == b':');
     let bytes = text.as_bytes();
-    bytes.first().is_some_and(|first| good(*first)) && bytes.iter().all(|byte| good(*byte) || byte.is_ascii_digit())
+    bytes.first().is_some_and(|first| good(*first))
+        && bytes
+            .iter()
+            .all(|byte| good(*byte) || byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -284,9 +324,12 @@ mod tests {
 
     fn one(text: &str) -> Result<String, String> {
         match parse_line(text)? {
-            Line::Sample(sample) => {
-                Ok(format!("{} {} {:?}", sample.to_labels(), sample.value, sample.timestamp_ms))
-            }
+            Line::Sample(sample) => Ok(format!(
+                "{} {} {:?}",
+                sample.to_labels(),
+                sample.value,
+                sample.timestamp_ms
+            )),
             other => Ok(format!("{other:?}")),
         }
     }
@@ -297,7 +340,10 @@ mod tests {
             ("up 1", "up 1 None"),
             ("up\t1 1700000000123", "up 1 Some(1700000000123)"),
             ("  a { b = \"c\" , } 2", "a{b=\"c\"} 2 None"),
-            (r#"http{route="/holds/{id}"} 3"#, r#"http{route="/holds/{id}"} 3 None"#),
+            (
+                r#"http{route="/holds/{id}"} 3"#,
+                r#"http{route="/holds/{id}"} 3 None"#,
+            ),
             (r#"a{b="x\\y\"z\nw"} 4"#, r#"a{b="x\\y\"z\nw"} 4 None"#),
             (r#"a{b="\d"} 4"#, r#"a{b="\\d"} 4 None"#),
             (r#"{"my.metric",b="c"} 5"#, r#"my.metric{b="c"} 5 None"#),

@@ -41,7 +41,12 @@ impl Labels {
 
     /// The same from borrowed text.
     pub fn of(pairs: &[(&str, &str)]) -> Self {
-        Self::from_pairs(pairs.iter().map(|(name, value)| (Arc::from(*name), Arc::from(*value))).collect())
+        Self::from_pairs(
+            pairs
+                .iter()
+                .map(|(name, value)| (Arc::from(*name), Arc::from(*value)))
+                .collect(),
+        )
     }
 
     /// The value of a label; empty when it is missing.
@@ -72,7 +77,13 @@ impl Labels {
         if self.0.iter().all(|(name, _)| keep(name)) {
             return self.clone();
         }
-        Labels(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+        Labels(
+            self.0
+                .iter()
+                .filter(|(name, _)| keep(name))
+                .cloned()
+                .collect(),
+        )
     }
 
     /// Without the metric's name.
@@ -82,7 +93,12 @@ impl Labels {
 
     /// With one label set, or removed when `value` is empty.
     pub fn with(&self, name: &str, value: &str) -> Self {
-        let mut pairs: Vec<Pair> = self.0.iter().filter(|(have, _)| **have != *name).cloned().collect();
+        let mut pairs: Vec<Pair> = self
+            .0
+            .iter()
+            .filter(|(have, _)| **have != *name)
+            .cloned()
+            .collect();
         pairs.push((Arc::from(name), Arc::from(value)));
         Self::from_pairs(pairs)
     }
@@ -127,7 +143,11 @@ impl Serialize for Labels {
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
-        Ok(Labels::from_pairs(map.iter().map(|(name, value)| (Arc::from(&**name), Arc::from(&**value))).collect()))
+        Ok(Labels::from_pairs(
+            map.iter()
+                .map(|(name, value)| (Arc::from(&**name), Arc::from(&**value)))
+                .collect(),
+        ))
     }
 }
 
@@ -148,8 +168,14 @@ mod tests {
         let cases = [
             (Labels::default(), "{}"),
             (Labels::of(&[(NAME, "up")]), "up"),
-            (Labels::of(&[(NAME, "up"), ("job", "a\"b")]), r#"up{job="a\"b"}"#),
-            (Labels::of(&[("job", "a"), ("b", "c")]), r#"{b="c", job="a"}"#),
+            (
+                Labels::of(&[(NAME, "up"), ("job", "a\"b")]),
+                r#"up{job="a\"b"}"#,
+            ),
+            (
+                Labels::of(&[("job", "a"), ("b", "c")]),
+                r#"{b="c", job="a"}"#,
+            ),
         ];
         for (labels, text) in cases {
             assert_eq!(labels.to_string(), text);

@@ -23,7 +23,9 @@ pub fn parse_value(text: &str) -> Option<f64> {
     // Short plain integers are most of what an exposition holds.
     let bytes = text.as_bytes();
     if !bytes.is_empty() && bytes.len() <= 15 && bytes.iter().all(u8::is_ascii_digit) {
-        let integer = bytes.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        let integer = bytes
+            .iter()
+            .fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
         return Some(integer as f64);
     }
     text.parse().ok()
@@ -77,7 +79,11 @@ pub fn format_g(value: f64, precision: Option<usize>) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     // With a precision `g` drops trailing zeros, as Go's verb without `#` does.
-    let mantissa = if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
+    let mantissa = if mantissa.contains('.') {
+        mantissa.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        mantissa
+    };
     let digits = mantissa.bytes().filter(u8::is_ascii_digit).count() as i32;
     let large = match precision {
         Some(wanted) if wanted as i32 > digits && digits > exponent => digits,
@@ -97,7 +103,11 @@ pub fn format_g(value: f64, precision: Option<usize>) -> String {
 /// A bucket bound or quantile as a scrape stores it: `1` becomes `1.0`, `0.050` becomes `0.05`.
 pub fn format_bound(value: f64) -> String {
     let text = format_g(value, None);
-    if text.contains(['e', '.']) || !value.is_finite() { text } else { text + ".0" }
+    if text.contains(['e', '.']) || !value.is_finite() {
+        text
+    } else {
+        text + ".0"
+    }
 }
 
 #[cfg(test)]

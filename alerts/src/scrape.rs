@@ -28,11 +28,18 @@ pub struct Target {
 impl Target {
     /// A target from its two labels.
     pub fn new(job: impl Into<String>, instance: impl Into<String>) -> Self {
-        Target { job: job.into(), instance: instance.into() }
+        Target {
+            job: job.into(),
+            instance: instance.into(),
+        }
     }
 
     fn labelled(&self, name: &str) -> Labels {
-        Labels::of(&[(NAME, name), ("job", &self.job), ("instance", &self.instance)])
+        Labels::of(&[
+            (NAME, name),
+            ("job", &self.job),
+            ("instance", &self.instance),
+        ])
     }
 }
 
@@ -106,12 +113,25 @@ const REPORTS: [&str; 5] = [
 impl Draft {
     /// Lets the second and later lines of one series be read anew each time; true when there are any.
     fn forget_duplicates(&mut self) -> bool {
-        let mut seen: Vec<(SeriesId, usize)> =
-            self.lines.iter().enumerate().filter_map(|(at, line)| Some((line.series?, at))).collect();
+        let mut seen: Vec<(SeriesId, usize)> = self
+            .lines
+            .iter()
+            .enumerate()
+            .filter_map(|(at, line)| Some((line.series?, at)))
+            .collect();
         seen.sort_unstable();
-        let again: Vec<usize> = seen.windows(2).filter(|two| two[0].0 == two[1].0).map(|two| two[1].1).collect();
+        let again: Vec<usize> = seen
+            .windows(2)
+            .filter(|two| two[0].0 == two[1].0)
+            .map(|two| two[1].1)
+            .collect();
         for at in &again {
-            self.lines[*at] = Remembered { key: 0, series: None, again: true, ..self.lines[*at] };
+            self.lines[*at] = Remembered {
+                key: 0,
+                series: None,
+                again: true,
+                ..self.lines[*at]
+            };
         }
         !again.is_empty()
     }
@@ -145,8 +165,14 @@ impl Ingest {
         let state = Self::state(&mut self.targets, &mut self.store, target);
         self.store
             .advance(state.column, start_ms)
-            .map_err(|error| OutOfOrder { labels: target.labelled("up").to_string(), ..error })?;
-        let mut draft = Draft { start_ms, ..Draft::default() };
+            .map_err(|error| OutOfOrder {
+                labels: target.labelled("up").to_string(),
+                ..error
+            })?;
+        let mut draft = Draft {
+            start_ms,
+            ..Draft::default()
+        };
         let failure = match outcome {
             Ok(body) => state.read(&mut self.store, target, body, &mut draft).err(),
             Err(reason) => Some(reason.to_string()),
@@ -160,10 +186,21 @@ impl Ingest {
         };
         let count = draft.samples as f64;
         let up = if failure.is_none() { 1.0 } else { 0.0 };
-        for (series, value) in state.reports.into_iter().zip([up, duration_s, count, count, added as f64]) {
+        for (series, value) in
+            state
+                .reports
+                .into_iter()
+                .zip([up, duration_s, count, count, added as f64])
+        {
             self.store.set(series, value);
         }
-        Ok(ScrapeReport { up: failure.is_none(), samples: draft.samples, added, out_of_order, error: failure })
+        Ok(ScrapeReport {
+            up: failure.is_none(),
+            samples: draft.samples,
+            added,
+            out_of_order,
+            error: failure,
+        })
     }
 
     fn state<'a>(
@@ -194,12 +231,21 @@ impl TargetState {
     }
 
     /// Reads a body against the previous one.
-    fn read(&mut self, store: &mut SeriesStore, target: &Target, body: &str, draft: &mut Draft) -> Result<(), String> {
+    fn read(
+        &mut self,
+        store: &mut SeriesStore,
+        target: &Target,
+        body: &str,
+        draft: &mut Draft,
+    ) -> Result<(), String> {
         self.read_lines(store, target, body, draft)?;
         if draft.reshaped && draft.forget_duplicates() {
             // The first of two samples for one series counts, which only a reading from scratch can tell.
             self.lines.clear();
-            *draft = Draft { start_ms: draft.start_ms, ..Draft::default() };
+            *draft = Draft {
+                start_ms: draft.start_ms,
+                ..Draft::default()
+            };
             self.read_lines(store, target, body, draft)?;
             draft.forget_duplicates();
         }
@@ -219,25 +265,44 @@ impl TargetState {
         for (at, text) in body.split('\n').enumerate() {
             let to = from + text.len();
             let before = self.lines.get(at).copied();
-            let span = |key: usize, series| Remembered { from: from as u32, to: to as u32, key: key as u32, series, again: false };
-            let line = match before.map(|line| (line, &self.body[line.from as usize..line.to as usize])) {
-                Some((line, same)) if same == text && !line.again && !text.starts_with("# TYPE") => {
-                    draft.samples += usize::from(line.series.is_some());
-                    span(line.key as usize, line.series)
-                }
-                Some((line, old)) if line.key > 0 => {
-                    let key = line.key as usize;
-                    match text.get(..key).filter(|head| *head == &old[..key]).and_then(|_| plain_value(&text[key..])) {
-                        Some(value) => {
-                            draft.samples += 1;
-                            draft.changes.extend(line.series.map(|series| (series, value)));
-                            span(key, line.series)
-                        }
-                        None => self.read_line(store, target, text, draft, span).map_err(|e| located(at, e))?,
-                    }
-                }
-                _ => self.read_line(store, target, text, draft, span).map_err(|e| located(at, e))?,
+            let span = |key: usize, series| Remembered {
+                from: from as u32,
+                to: to as u32,
+                key: key as u32,
+                series,
+                again: false,
             };
+            let line =
+                match before.map(|line| (line, &self.body[line.from as usize..line.to as usize])) {
+                    Some((line, same))
+                        if same == text && !line.again && !text.starts_with("# TYPE") =>
+                    {
+                        draft.samples += usize::from(line.series.is_some());
+                        span(line.key as usize, line.series)
+                    }
+                    Some((line, old)) if line.key > 0 => {
+                        let key = line.key as usize;
+                        match text
+                            .get(..key)
+                            .filter(|head| *head == &old[..key])
+                            .and_then(|_| plain_value(&text[key..]))
+                        {
+                            Some(value) => {
+                                draft.samples += 1;
+                                draft
+                                    .changes
+                                    .extend(line.series.map(|series| (series, value)));
+                                span(key, line.series)
+                            }
+                            None => self
+                                .read_line(store, target, text, draft, span)
+                                .map_err(|e| located(at, e))?,
+                        }
+                    }
+                    _ => self
+                        .read_line(store, target, text, draft, span)
+                        .map_err(|e| located(at, e))?,
+                };
             draft.lines.push(line);
             from = to + 1;
         }
@@ -267,7 +332,10 @@ impl TargetState {
         let labels = |types: &[(String, MetricType)]| target_labels(target, &sample, types);
         if let Some(t_ms) = sample.timestamp_ms {
             draft.timed.push((labels(&self.types), t_ms, sample.value));
-            return Ok(Remembered { again: true, ..span(0, None) });
+            return Ok(Remembered {
+                again: true,
+                ..span(0, None)
+            });
         }
         let key = exposition::key_length(text).unwrap_or(0);
         let series = match self.keys.get(&text[..key]) {
@@ -280,8 +348,13 @@ impl TargetState {
         };
         if store.column_of(series) != self.column {
             // It was written at instants of its own before, and nothing goes on by itself there.
-            draft.timed.push((store.labels(series).clone(), draft.start_ms, sample.value));
-            return Ok(Remembered { again: true, ..span(0, None) });
+            draft
+                .timed
+                .push((store.labels(series).clone(), draft.start_ms, sample.value));
+            return Ok(Remembered {
+                again: true,
+                ..span(0, None)
+            });
         }
         draft.changes.push((series, sample.value));
         Ok(span(key, Some(series)))
@@ -291,20 +364,31 @@ impl TargetState {
     fn apply(&mut self, store: &mut SeriesStore, body: &str, draft: &mut Draft) -> (usize, usize) {
         let mut added = 0;
         if draft.reshaped || self.present.is_empty() {
-            let mut present: Vec<SeriesId> = draft.lines.iter().filter_map(|line| line.series).collect();
+            let mut present: Vec<SeriesId> =
+                draft.lines.iter().filter_map(|line| line.series).collect();
             present.sort_unstable();
             present.dedup();
-            for gone in self.present.iter().filter(|series| present.binary_search(series).is_err()) {
+            for gone in self
+                .present
+                .iter()
+                .filter(|series| present.binary_search(series).is_err())
+            {
                 store.set(*gone, STALE);
             }
-            added = present.iter().filter(|series| self.present.binary_search(series).is_err()).count();
+            added = present
+                .iter()
+                .filter(|series| self.present.binary_search(series).is_err())
+                .count();
             self.present = present;
         }
         // The first of two samples for one series counts, as in Prometheus: written last here.
         for (series, value) in draft.changes.iter().rev() {
             store.set(*series, *value);
         }
-        let late = draft.timed.drain(..).filter(|(labels, t_ms, value)| store.append(labels, *t_ms, *value).is_err());
+        let late = draft
+            .timed
+            .drain(..)
+            .filter(|(labels, t_ms, value)| store.append(labels, *t_ms, *value).is_err());
         let late = late.count();
         self.lines = std::mem::take(&mut draft.lines);
         self.body.clear();
@@ -323,21 +407,40 @@ impl TargetState {
 }
 
 fn located(at: usize, reason: String) -> String {
-    exposition::ExpositionError { line: at + 1, reason }.to_string()
+    exposition::ExpositionError {
+        line: at + 1,
+        reason,
+    }
+    .to_string()
 }
 
 /// A value without timestamp, as nearly all lines end.
 fn plain_value(text: &str) -> Option<f64> {
     let value = text.strip_prefix(' ')?;
-    if value.contains([' ', '\t']) { None } else { parse_value(value) }
+    if value.contains([' ', '\t']) {
+        None
+    } else {
+        parse_value(value)
+    }
 }
 
 /// The labels under which a sample is stored: the target's own win, and bounds are written in one way.
-fn target_labels(target: &Target, sample: &exposition::Sample<'_>, types: &[(String, MetricType)]) -> Labels {
-    let kind = types.iter().rev().find(|(family, _)| in_family(&sample.name, family)).map(|(_, kind)| *kind);
+fn target_labels(
+    target: &Target,
+    sample: &exposition::Sample<'_>,
+    types: &[(String, MetricType)],
+) -> Labels {
+    let kind = types
+        .iter()
+        .rev()
+        .find(|(family, _)| in_family(&sample.name, family))
+        .map(|(_, kind)| *kind);
     let mut pairs: Vec<(Arc<str>, Arc<str>)> = vec![(NAME.into(), (*sample.name).into())];
     for (name, value) in &sample.labels {
-        let bound = matches!((kind, &**name), (Some(MetricType::Histogram), "le") | (Some(MetricType::Summary), "quantile"));
+        let bound = matches!(
+            (kind, &**name),
+            (Some(MetricType::Histogram), "le") | (Some(MetricType::Summary), "quantile")
+        );
         let value = match parse_value(value).filter(|_| bound) {
             Some(number) => format_bound(number).into(),
             None => Arc::from(&**value),
@@ -354,5 +457,6 @@ fn target_labels(target: &Target, sample: &exposition::Sample<'_>, types: &[(Str
 }
 
 fn in_family(name: &str, family: &str) -> bool {
-    name.strip_prefix(family).is_some_and(|rest| matches!(rest, "" | "_bucket" | "_sum" | "_count"))
+    name.strip_prefix(family)
+        .is_some_and(|rest| matches!(rest, "" | "_bucket" | "_sum" | "_count"))
 }

@@ -80,9 +80,11 @@ impl SeriesStore {
     pub fn advance(&mut self, column: ColumnId, t_ms: i64) -> Result<(), OutOfOrder> {
         let instants = &mut self.columns[column.0 as usize];
         match instants.last() {
-            Some(last_ms) if *last_ms >= t_ms => {
-                Err(OutOfOrder { labels: "column".into(), t_ms, last_ms: *last_ms })
-            }
+            Some(last_ms) if *last_ms >= t_ms => Err(OutOfOrder {
+                labels: "column".into(),
+                t_ms,
+                last_ms: *last_ms,
+            }),
             _ => {
                 instants.push(t_ms);
                 Ok(())
@@ -99,8 +101,16 @@ impl SeriesStore {
         let id = SeriesId(self.series.len() as u32);
         self.followers[column.0 as usize] += 1;
         self.index.insert(labels.clone(), id.0);
-        self.by_name.entry(Arc::from(labels.name())).or_default().push(id);
-        self.series.push(Entry { labels: labels.clone(), column: column.0, starts: Vec::new(), values: Vec::new() });
+        self.by_name
+            .entry(Arc::from(labels.name()))
+            .or_default()
+            .push(id);
+        self.series.push(Entry {
+            labels: labels.clone(),
+            column: column.0,
+            starts: Vec::new(),
+            values: Vec::new(),
+        });
         id
     }
 
@@ -117,7 +127,9 @@ impl SeriesStore {
     /// Writes a value (or the stale marker) at the last instant of the series' column.
     pub fn set(&mut self, series: SeriesId, value: f64) {
         let entry = &mut self.series[series.0 as usize];
-        let Some(at) = self.columns[entry.column as usize].len().checked_sub(1) else { return };
+        let Some(at) = self.columns[entry.column as usize].len().checked_sub(1) else {
+            return;
+        };
         let at = at as u32;
         if entry.starts.last() == Some(&at) {
             // Written twice at one instant: the later write counts.
@@ -137,7 +149,12 @@ impl SeriesStore {
     }
 
     /// Writes one sample at its own instant. The series gets instants of its own if it had to share some.
-    pub fn append(&mut self, labels: &Labels, t_ms: i64, value: f64) -> Result<SeriesId, OutOfOrder> {
+    pub fn append(
+        &mut self,
+        labels: &Labels,
+        t_ms: i64,
+        value: f64,
+    ) -> Result<SeriesId, OutOfOrder> {
         let series = match self.find(labels) {
             Some(series) => series,
             None => {
@@ -148,11 +165,18 @@ impl SeriesStore {
         if self.followers[self.column_of(series).0 as usize] > 1 {
             self.leave_column(series);
         }
-        self.advance(self.column_of(series), t_ms).map_err(|error| OutOfOrder { labels: labels.to_string(), ..error })?;
+        self.advance(self.column_of(series), t_ms)
+            .map_err(|error| OutOfOrder {
+                labels: labels.to_string(),
+                ..error
+            })?;
         let entry = &mut self.series[series.0 as usize];
         let at = self.columns[entry.column as usize].len() as u32 - 1;
         // Nothing may go on by itself here: the stale marker is written each time.
-        let same = entry.values.last().is_some_and(|last| last.to_bits() == value.to_bits() && !is_stale(value));
+        let same = entry
+            .values
+            .last()
+            .is_some_and(|last| last.to_bits() == value.to_bits() && !is_stale(value));
         if !same {
             entry.starts.push(at);
             entry.values.push(value);
@@ -179,7 +203,10 @@ impl SeriesStore {
         let low = instants.partition_point(|t| *t <= from_ms) as u32;
         let high = instants.partition_point(|t| *t <= to_ms) as u32;
         let mut out = Samples::default();
-        let first = entry.starts.partition_point(|start| *start <= low).saturating_sub(1);
+        let first = entry
+            .starts
+            .partition_point(|start| *start <= low)
+            .saturating_sub(1);
         for run in first..entry.starts.len() {
             let (start, value) = (entry.starts[run], entry.values[run]);
             if start >= high {
@@ -225,8 +252,15 @@ impl SeriesStore {
 
     /// Bytes held by instants and runs, without label sets and index.
     pub fn sample_bytes(&self) -> usize {
-        self.columns.iter().map(|column| column.capacity() * 8).sum::<usize>()
-            + self.series.iter().map(|entry| entry.starts.capacity() * 4 + entry.values.capacity() * 8).sum::<usize>()
+        self.columns
+            .iter()
+            .map(|column| column.capacity() * 8)
+            .sum::<usize>()
+            + self
+                .series
+                .iter()
+                .map(|entry| entry.starts.capacity() * 4 + entry.values.capacity() * 8)
+                .sum::<usize>()
     }
 }
 
@@ -291,7 +325,14 @@ mod tests {
         let mut store = SeriesStore::new();
         let column = store.add_column();
         let series = store.intern(&Labels::of(&[("__name__", "a")]), column);
-        for (t, value) in [(0, Some(1.0)), (1, Some(STALE)), (2, None), (3, None), (4, Some(5.0)), (5, None)] {
+        for (t, value) in [
+            (0, Some(1.0)),
+            (1, Some(STALE)),
+            (2, None),
+            (3, None),
+            (4, Some(5.0)),
+            (5, None),
+        ] {
             store.advance(column, t).expect("in order");
             if let Some(value) = value {
                 store.set(series, value);
@@ -306,7 +347,10 @@ mod tests {
     fn a_sample_with_its_own_instant_leaves_the_shared_column() {
         let mut store = SeriesStore::new();
         let column = store.add_column();
-        let (a, b) = (Labels::of(&[("__name__", "a")]), Labels::of(&[("__name__", "b")]));
+        let (a, b) = (
+            Labels::of(&[("__name__", "a")]),
+            Labels::of(&[("__name__", "b")]),
+        );
         let (first, second) = (store.intern(&a, column), store.intern(&b, column));
         store.advance(column, 10).expect("in order");
         store.set(first, 1.0);

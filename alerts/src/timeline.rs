@@ -75,47 +75,77 @@ impl AlertHistory {
     /// The first evaluation at or after `t_ms` in which it fires: `t_ms` itself is answered when it fires already.
     pub fn firing_at_or_after(&self, t_ms: i64) -> Option<i64> {
         let spans = self.firings().into_iter();
-        spans.filter(|(_, end)| end.is_none_or(|end| end > t_ms)).map(|(start, _)| start.max(t_ms)).next()
+        spans
+            .filter(|(_, end)| end.is_none_or(|end| end > t_ms))
+            .map(|(start, _)| start.max(t_ms))
+            .next()
     }
 
     /// The first evaluation at or after `t_ms` in which it began to fire.
     pub fn fired_at_or_after(&self, t_ms: i64) -> Option<i64> {
-        self.firings().into_iter().map(|(start, _)| start).find(|start| *start >= t_ms)
+        self.firings()
+            .into_iter()
+            .map(|(start, _)| start)
+            .find(|start| *start >= t_ms)
     }
 
     /// The evaluation that ended the firing that began at `fired_ms`.
     pub fn resolved_after(&self, fired_ms: i64) -> Option<i64> {
-        self.firings().into_iter().find(|(start, _)| *start == fired_ms).and_then(|(_, end)| end)
+        self.firings()
+            .into_iter()
+            .find(|(start, _)| *start == fired_ms)
+            .and_then(|(_, end)| end)
     }
 
     /// True when it fires at this instant (resolution excluded).
     pub fn fires_at(&self, t_ms: i64) -> bool {
-        self.firings().into_iter().any(|(start, end)| start <= t_ms && end.is_none_or(|end| t_ms < end))
+        self.firings()
+            .into_iter()
+            .any(|(start, end)| start <= t_ms && end.is_none_or(|end| t_ms < end))
     }
 }
 
 impl Timeline {
     /// Alerts whose label has this value, such as `alert_id`.
-    pub fn with_label<'a>(&'a self, name: &'a str, value: &'a str) -> impl Iterator<Item = &'a AlertHistory> {
-        self.alerts.iter().filter(move |alert| alert.labels.get(name) == value)
+    pub fn with_label<'a>(
+        &'a self,
+        name: &'a str,
+        value: &'a str,
+    ) -> impl Iterator<Item = &'a AlertHistory> {
+        self.alerts
+            .iter()
+            .filter(move |alert| alert.labels.get(name) == value)
     }
 
     /// Alerts that fired at least once.
     pub fn fired(&self) -> impl Iterator<Item = &AlertHistory> {
-        self.alerts.iter().filter(|alert| alert.transitions.iter().any(|change| change.state == AlertState::Firing))
+        self.alerts.iter().filter(|alert| {
+            alert
+                .transitions
+                .iter()
+                .any(|change| change.state == AlertState::Firing)
+        })
     }
 
     /// The first beginning of a firing at or after `t_ms` among alerts with this label.
     pub fn first_firing(&self, name: &str, value: &str, t_ms: i64) -> Option<i64> {
-        self.with_label(name, value).filter_map(|alert| alert.fired_at_or_after(t_ms)).min()
+        self.with_label(name, value)
+            .filter_map(|alert| alert.fired_at_or_after(t_ms))
+            .min()
     }
 
     /// When the last alert with this label that fired at or after `t_ms` was resolved; `None` when none fired or one still
     /// fires at the end.
     pub fn last_resolved(&self, name: &str, value: &str, t_ms: i64) -> Option<i64> {
         let spans = self.with_label(name, value).flat_map(AlertHistory::firings);
-        let ends: Vec<Option<i64>> = spans.filter(|(_, end)| end.is_none_or(|end| end > t_ms)).map(|(_, end)| end).collect();
-        ends.into_iter().collect::<Option<Vec<i64>>>()?.into_iter().max()
+        let ends: Vec<Option<i64>> = spans
+            .filter(|(_, end)| end.is_none_or(|end| end > t_ms))
+            .map(|(_, end)| end)
+            .collect();
+        ends.into_iter()
+            .collect::<Option<Vec<i64>>>()?
+            .into_iter()
+            .max()
     }
 }
 

@@ -12,11 +12,14 @@ fn real_rule_files_load_where_promtool_accepts_them() {
         return;
     };
     let folder = Path::new(&folder);
-    let manifest = std::fs::read_to_string(folder.join("manifest.tsv")).expect("manifest.tsv is readable");
+    let manifest =
+        std::fs::read_to_string(folder.join("manifest.tsv")).expect("manifest.tsv is readable");
     let (mut agreed, mut refused, mut accepted) = (0, 0, 0);
     for row in manifest.lines().skip(1) {
         let columns: Vec<&str> = row.split('\t').collect();
-        let [repository, _, path, _, code] = columns[..] else { panic!("five columns expected: {row}") };
+        let [repository, _, path, _, code] = columns[..] else {
+            panic!("five columns expected: {row}")
+        };
         let file = folder.join(repository.replace('/', "+")).join(path);
         match (RuleSet::load(&[&file]), code == "0") {
             (Ok(_), true) | (Err(_), false) => agreed += 1,
@@ -26,10 +29,15 @@ fn real_rule_files_load_where_promtool_accepts_them() {
             }
             (Err(errors), true) => {
                 refused += 1;
-                errors.iter().for_each(|error| println!("REFUSED what promtool accepts: {error}"));
+                errors
+                    .iter()
+                    .for_each(|error| println!("REFUSED what promtool accepts: {error}"));
             }
         }
     }
     println!("TOTAL: {agreed} as promtool, {refused} refused, {accepted} accepted against it");
-    assert!(accepted == 0, "{accepted} files that promtool refuses are accepted");
+    assert!(
+        accepted == 0,
+        "{accepted} files that promtool refuses are accepted"
+    );
 }

@@ -24,15 +24,24 @@ pub(super) fn aggregate(
     let columns = context.vector(&found.expr, instants)?;
     let groups = group(found, &columns);
     let param = match found.param.as_deref() {
-        Some(Node::Text(label)) => return count_values(found, &columns, &groups, label, instants.len()),
+        Some(Node::Text(label)) => {
+            return count_values(found, &columns, &groups, label, instants.len());
+        }
         Some(node) => context.scalar(node, instants)?,
         None => Vec::new(),
     };
     match found.op {
-        AggregateOp::Topk | AggregateOp::Bottomk => {
-            choose(columns, &groups, &param, found.op == AggregateOp::Bottomk, instants)
-        }
-        _ => Ok(groups.into_iter().map(|group| fold(found.op, &columns, group, &param, instants.len())).collect()),
+        AggregateOp::Topk | AggregateOp::Bottomk => choose(
+            columns,
+            &groups,
+            &param,
+            found.op == AggregateOp::Bottomk,
+            instants,
+        ),
+        _ => Ok(groups
+            .into_iter()
+            .map(|group| fold(found.op, &columns, group, &param, instants.len()))
+            .collect()),
     }
 }
 
@@ -49,7 +58,11 @@ fn group(found: &Aggregate, columns: &[Column]) -> Vec<Group> {
     let mut groups: IndexMap<Labels, Group> = IndexMap::new();
     for (at, column) in columns.iter().enumerate() {
         let labels = key(found, &column.labels);
-        let fresh = || Group { labels: labels.clone(), drop_name: column.drop_name, members: Vec::new() };
+        let fresh = || Group {
+            labels: labels.clone(),
+            drop_name: column.drop_name,
+            members: Vec::new(),
+        };
         let group = groups.entry(labels.clone()).or_insert_with(fresh);
         // One member without its name takes the name from the whole group.
         group.drop_name |= column.drop_name;
@@ -59,8 +72,18 @@ fn group(found: &Aggregate, columns: &[Column]) -> Vec<Group> {
 }
 
 /// Folds each group to one column.
-fn fold(op: AggregateOp, columns: &[Column], group: Group, param: &[f64], instants: usize) -> Column {
-    let members: Vec<&[f64]> = group.members.iter().map(|at| &*columns[*at].values).collect();
+fn fold(
+    op: AggregateOp,
+    columns: &[Column],
+    group: Group,
+    param: &[f64],
+    instants: usize,
+) -> Column {
+    let members: Vec<&[f64]> = group
+        .members
+        .iter()
+        .map(|at| &*columns[*at].values)
+        .collect();
     let values = match op {
         AggregateOp::Sum => sums(&members, instants),
         _ => {
@@ -68,13 +91,26 @@ fn fold(op: AggregateOp, columns: &[Column], group: Group, param: &[f64], instan
             (0..instants)
                 .map(|at| {
                     present.clear();
-                    present.extend(members.iter().map(|values| values[at]).filter(|value| !is_stale(*value)));
-                    if present.is_empty() { STALE } else { one(op, &mut present, param.get(at).copied()) }
+                    present.extend(
+                        members
+                            .iter()
+                            .map(|values| values[at])
+                            .filter(|value| !is_stale(*value)),
+                    );
+                    if present.is_empty() {
+                        STALE
+                    } else {
+                        one(op, &mut present, param.get(at).copied())
+                    }
                 })
                 .collect()
         }
     };
-    Column { labels: group.labels, drop_name: group.drop_name, values }
+    Column {
+        labels: group.labels,
+        drop_name: group.drop_name,
+        values,
+    }
 }
 
 /// Compensated sums, series by series for speed: the order of additions per instant is that of the series.
@@ -94,7 +130,10 @@ fn sums(members: &[&[f64]], instants: usize) -> Vec<f64> {
             }
         }
     }
-    sum.iter().zip(rest).map(|(sum, rest)| if is_stale(*sum) { STALE } else { sum + rest }).collect()
+    sum.iter()
+        .zip(rest)
+        .map(|(sum, rest)| if is_stale(*sum) { STALE } else { sum + rest })
+        .collect()
 }
 
 fn one(op: AggregateOp, present: &mut [f64], param: Option<f64>) -> f64 {
@@ -105,19 +144,34 @@ fn one(op: AggregateOp, present: &mut [f64], param: Option<f64>) -> f64 {
             present[1..].iter().for_each(|value| mean.add(*value));
             mean.value()
         }
-        AggregateOp::Max => values.fold(f64::NAN, |most, v| if most < v || most.is_nan() { v } else { most }),
-        AggregateOp::Min => values.fold(f64::NAN, |least, v| if least > v || least.is_nan() { v } else { least }),
+        AggregateOp::Max => values.fold(
+            f64::NAN,
+            |most, v| if most < v || most.is_nan() { v } else { most },
+        ),
+        AggregateOp::Min => values.fold(f64::NAN, |least, v| {
+            if least > v || least.is_nan() {
+                v
+            } else {
+                least
+            }
+        }),
         AggregateOp::Count => present.len() as f64,
         AggregateOp::Group => 1.0,
         AggregateOp::Stddev => variance(present).sqrt(),
         AggregateOp::Stdvar => variance(present),
         AggregateOp::Quantile => quantile(param.unwrap_or(f64::NAN), present),
-        AggregateOp::Sum | AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::CountValues => STALE,
+        AggregateOp::Sum | AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::CountValues => {
+            STALE
+        }
     }
 }
 
 fn variance(values: &[f64]) -> f64 {
-    let (mut mean, mut spread, mut count) = (values[0], if values[0].is_finite() { 0.0 } else { f64::NAN }, 1.0);
+    let (mut mean, mut spread, mut count) = (
+        values[0],
+        if values[0].is_finite() { 0.0 } else { f64::NAN },
+        1.0,
+    );
     for value in &values[1..] {
         count += 1.0;
         let delta = value - mean;
@@ -139,13 +193,28 @@ fn count_values(
     }
     let mut out: IndexMap<Labels, Vec<f64>> = IndexMap::new();
     for group in groups {
-        for (at, value) in group.members.iter().flat_map(|member| columns[*member].present()) {
+        for (at, value) in group
+            .members
+            .iter()
+            .flat_map(|member| columns[*member].present())
+        {
             let labels = key(found, &group.labels).with(label, &format_f(value, None));
             let counts = out.entry(labels).or_insert_with(|| vec![STALE; instants]);
-            counts[at] = if is_stale(counts[at]) { 1.0 } else { counts[at] + 1.0 };
+            counts[at] = if is_stale(counts[at]) {
+                1.0
+            } else {
+                counts[at] + 1.0
+            };
         }
     }
-    Ok(out.into_iter().map(|(labels, values)| Column { labels, drop_name: false, values }).collect())
+    Ok(out
+        .into_iter()
+        .map(|(labels, values)| Column {
+            labels,
+            drop_name: false,
+            values,
+        })
+        .collect())
 }
 
 /// `topk` and `bottomk`: keeps labels and names. For a single instant the answer is ordered by value, NaN last.
@@ -156,8 +225,13 @@ fn choose(
     bottom: bool,
     instants: &[i64],
 ) -> Result<Vec<Column>, EvalFailure> {
-    if let Some(bad) = param.iter().find(|param| param.is_nan() || param.abs() >= i64::MAX as f64) {
-        return Err(EvalFailure::new(format!("parameter value {bad} is not a whole number")));
+    if let Some(bad) = param
+        .iter()
+        .find(|param| param.is_nan() || param.abs() >= i64::MAX as f64)
+    {
+        return Err(EvalFailure::new(format!(
+            "parameter value {bad} is not a whole number"
+        )));
     }
     let mut kept: Vec<Vec<f64>> = vec![vec![STALE; instants.len()]; columns.len()];
     let mut order: Vec<usize> = Vec::new();
@@ -189,7 +263,10 @@ fn choose(
     }
     let mut columns: Vec<Option<Column>> = columns.into_iter().map(Some).collect();
     let chosen = order.into_iter().filter_map(|at| {
-        columns[at].take().map(|column| Column { values: std::mem::take(&mut kept[at]), ..column })
+        columns[at].take().map(|column| Column {
+            values: std::mem::take(&mut kept[at]),
+            ..column
+        })
     });
     Ok(chosen.collect())
 }

@@ -35,13 +35,28 @@ fn holds(op: BinaryOp, left: f64, right: f64) -> bool {
 }
 
 /// Both sides scalar.
-pub(super) fn scalars(context: &Context<'_>, found: &Binary, instants: &[i64]) -> Result<Vec<f64>, EvalFailure> {
-    let (left, right) = (context.scalar(&found.left, instants)?, context.scalar(&found.right, instants)?);
-    Ok(left.into_iter().zip(right).map(|(left, right)| arithmetic(found.op, left, right)).collect())
+pub(super) fn scalars(
+    context: &Context<'_>,
+    found: &Binary,
+    instants: &[i64],
+) -> Result<Vec<f64>, EvalFailure> {
+    let (left, right) = (
+        context.scalar(&found.left, instants)?,
+        context.scalar(&found.right, instants)?,
+    );
+    Ok(left
+        .into_iter()
+        .zip(right)
+        .map(|(left, right)| arithmetic(found.op, left, right))
+        .collect())
 }
 
 /// At least one side a vector.
-pub(super) fn vectors(context: &Context<'_>, found: &Binary, instants: &[i64]) -> Result<Vec<Column>, EvalFailure> {
+pub(super) fn vectors(
+    context: &Context<'_>,
+    found: &Binary,
+    instants: &[i64],
+) -> Result<Vec<Column>, EvalFailure> {
     let scalar = |node: &super::plan::Node| node.result_type() == ResultType::Scalar;
     if scalar(&found.left) {
         let values = context.scalar(&found.left, instants)?;
@@ -53,7 +68,10 @@ pub(super) fn vectors(context: &Context<'_>, found: &Binary, instants: &[i64]) -
         let columns = context.vector(&found.left, instants)?;
         return Ok(with_scalar(context, found, columns, &values, false));
     }
-    let (left, right) = (context.vector(&found.left, instants)?, context.vector(&found.right, instants)?);
+    let (left, right) = (
+        context.vector(&found.left, instants)?,
+        context.vector(&found.right, instants)?,
+    );
     if found.op.is_set() {
         return Ok(set(found.op, &found.matching, left, right, instants.len()));
     }
@@ -73,8 +91,17 @@ fn with_scalar(
 ) -> Vec<Column> {
     let filters = found.op.is_comparison() && !found.bool;
     for column in &mut columns {
-        for (value, scalar) in column.values.iter_mut().zip(scalar).filter(|(value, _)| !is_stale(**value)) {
-            let (left, right) = if scalar_left { (*scalar, *value) } else { (*value, *scalar) };
+        for (value, scalar) in column
+            .values
+            .iter_mut()
+            .zip(scalar)
+            .filter(|(value, _)| !is_stale(**value))
+        {
+            let (left, right) = if scalar_left {
+                (*scalar, *value)
+            } else {
+                (*value, *scalar)
+            };
             *value = match filters {
                 true if holds(found.op, left, right) => *value,
                 true => STALE,
@@ -83,7 +110,10 @@ fn with_scalar(
         }
     }
     match drops_name(found) {
-        true => columns.into_iter().map(|column| context.unnamed(column)).collect(),
+        true => columns
+            .into_iter()
+            .map(|column| context.unnamed(column))
+            .collect(),
         false => columns,
     }
 }
@@ -100,33 +130,44 @@ fn signature(matching: &Matching, labels: &Labels) -> Labels {
 fn by_signature(matching: &Matching, columns: &[Column]) -> IndexMap<Labels, Vec<usize>> {
     let mut out: IndexMap<Labels, Vec<usize>> = IndexMap::new();
     for (at, column) in columns.iter().enumerate() {
-        out.entry(signature(matching, &column.labels)).or_default().push(at);
+        out.entry(signature(matching, &column.labels))
+            .or_default()
+            .push(at);
     }
     out
 }
 
 /// `and`, `or`, `unless`.
-fn set(op: BinaryOp, matching: &Matching, left: Vec<Column>, right: Vec<Column>, instants: usize) -> Vec<Column> {
+fn set(
+    op: BinaryOp,
+    matching: &Matching,
+    left: Vec<Column>,
+    right: Vec<Column>,
+    instants: usize,
+) -> Vec<Column> {
     let presence = |columns: &[Column]| {
         let mut out: IndexMap<Labels, Vec<bool>> = IndexMap::new();
         for column in columns {
-            let seen = out.entry(signature(matching, &column.labels)).or_insert_with(|| vec![false; instants]);
+            let seen = out
+                .entry(signature(matching, &column.labels))
+                .or_insert_with(|| vec![false; instants]);
             column.present().for_each(|(at, _)| seen[at] = true);
         }
         out
     };
-    let keep = |mut columns: Vec<Column>, other: &IndexMap<Labels, Vec<bool>>, where_other: bool| {
-        for column in &mut columns {
-            let seen = other.get(&signature(matching, &column.labels));
-            for (at, value) in column.values.iter_mut().enumerate() {
-                if seen.is_some_and(|seen| seen[at]) != where_other {
-                    *value = STALE;
+    let keep =
+        |mut columns: Vec<Column>, other: &IndexMap<Labels, Vec<bool>>, where_other: bool| {
+            for column in &mut columns {
+                let seen = other.get(&signature(matching, &column.labels));
+                for (at, value) in column.values.iter_mut().enumerate() {
+                    if seen.is_some_and(|seen| seen[at]) != where_other {
+                        *value = STALE;
+                    }
                 }
             }
-        }
-        columns.retain(|column| column.values.iter().any(|value| !is_stale(*value)));
-        columns
-    };
+            columns.retain(|column| column.values.iter().any(|value| !is_stale(*value)));
+            columns
+        };
     match op {
         BinaryOp::And => keep(left, &presence(&right), true),
         BinaryOp::Unless => keep(left, &presence(&right), false),
@@ -147,11 +188,17 @@ fn matched(
 ) -> Result<Vec<Column>, EvalFailure> {
     // The "one" side stands on the right from here on; only values are computed in the order written.
     let swapped = found.matching.card == Card::OneToMany;
-    let (many, one) = if swapped { (right, left) } else { (left, right) };
+    let (many, one) = if swapped {
+        (right, left)
+    } else {
+        (left, right)
+    };
     let manys = by_signature(&found.matching, many);
     // Where one side has nothing at all, nothing is compared and nothing can be ambiguous.
     let mut live = vec![false; instants.len()];
-    many.iter().flat_map(Column::present).for_each(|(at, _)| live[at] = true);
+    many.iter()
+        .flat_map(Column::present)
+        .for_each(|(at, _)| live[at] = true);
     let mut out = Vec::new();
     for (signature, partners) in by_signature(&found.matching, one) {
         let members = manys.get(&signature).map_or(&[][..], Vec::as_slice);
@@ -171,7 +218,11 @@ fn matched(
             }
         }
         let results = pairing.results.into_iter();
-        out.extend(results.map(|((labels, drop_name), values)| Column { labels, drop_name, values }));
+        out.extend(results.map(|((labels, drop_name), values)| Column {
+            labels,
+            drop_name,
+            values,
+        }));
     }
     Ok(out)
 }
@@ -192,7 +243,9 @@ struct Pairing<'a, 'b> {
 impl Pairing<'_, '_> {
     /// The only present series of the "one" side.
     fn partner(&self, partners: &[usize], at: usize) -> Result<Option<usize>, EvalFailure> {
-        let mut present = partners.iter().filter(|partner| !is_stale(self.one[**partner].values[at]));
+        let mut present = partners
+            .iter()
+            .filter(|partner| !is_stale(self.one[**partner].values[at]));
         let first = present.next().copied();
         if present.next().is_some() {
             let side = if self.swapped { "left" } else { "right" };
@@ -205,7 +258,13 @@ impl Pairing<'_, '_> {
         Ok(first)
     }
 
-    fn meet(&mut self, members: &[usize], partner: usize, at: usize, instants: usize) -> Result<(), EvalFailure> {
+    fn meet(
+        &mut self,
+        members: &[usize],
+        partner: usize,
+        at: usize,
+        instants: usize,
+    ) -> Result<(), EvalFailure> {
         let filters = self.found.op.is_comparison() && !self.found.bool;
         let one_to_one = self.found.matching.card == Card::OneToOne;
         let other = self.one[partner].values[at];
@@ -215,7 +274,11 @@ impl Pairing<'_, '_> {
             if is_stale(value) {
                 continue;
             }
-            let (left, right) = if self.swapped { (other, value) } else { (value, other) };
+            let (left, right) = if self.swapped {
+                (other, value)
+            } else {
+                (value, other)
+            };
             let result = match filters {
                 true if holds(self.found.op, left, right) => left,
                 // Ambiguity counts for what is kept only.
@@ -256,7 +319,11 @@ impl Pairing<'_, '_> {
     fn result_labels(&self, member: usize, partner: usize) -> (Labels, bool) {
         let matching = &self.found.matching;
         let many = &self.many[member];
-        let mut column = Column { labels: many.labels.clone(), drop_name: many.drop_name, values: Vec::new() };
+        let mut column = Column {
+            labels: many.labels.clone(),
+            drop_name: many.drop_name,
+            values: Vec::new(),
+        };
         if drops_name(self.found) {
             column = self.context.unnamed(column);
         }

@@ -25,7 +25,9 @@ pub struct EvalFailure {
 
 impl EvalFailure {
     pub(super) fn new(reason: impl Into<String>) -> Self {
-        EvalFailure { reason: reason.into() }
+        EvalFailure {
+            reason: reason.into(),
+        }
     }
 }
 
@@ -43,7 +45,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { lookback_ms: 300_000, subquery_step_ms: 60_000, delayed_names: false }
+        Options {
+            lookback_ms: 300_000,
+            subquery_step_ms: 60_000,
+            delayed_names: false,
+        }
     }
 }
 
@@ -61,7 +67,11 @@ pub struct Column {
 impl Column {
     /// Present values: index of the instant, value.
     pub fn present(&self) -> impl Iterator<Item = (usize, f64)> {
-        self.values.iter().copied().enumerate().filter(|(_, value)| !is_stale(*value))
+        self.values
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|(_, value)| !is_stale(*value))
     }
 }
 
@@ -95,7 +105,10 @@ pub(super) struct Context<'a> {
 impl Query {
     /// Parses and plans; refuses what cannot be evaluated.
     pub fn parse(text: &str) -> Result<Query, QueryError> {
-        Ok(Query { text: text.to_string(), plan: resolve::plan(text)? })
+        Ok(Query {
+            text: text.to_string(),
+            plan: resolve::plan(text)?,
+        })
     }
 
     /// The expression as written.
@@ -111,7 +124,8 @@ impl Query {
     /// True when some selector of the query, those in subqueries included, matches this label set.
     pub fn selects(&self, labels: &Labels) -> bool {
         let mut found = false;
-        self.plan.selectors(&mut |selector| found |= selector.accepts(labels));
+        self.plan
+            .selectors(&mut |selector| found |= selector.accepts(labels));
         found
     }
 
@@ -120,7 +134,12 @@ impl Query {
     }
 
     /// An instant query.
-    pub fn at(&self, source: &Source<'_>, options: &Options, t_ms: i64) -> Result<Answer, EvalFailure> {
+    pub fn at(
+        &self,
+        source: &Source<'_>,
+        options: &Options,
+        t_ms: i64,
+    ) -> Result<Answer, EvalFailure> {
         self.run(source, options, &[t_ms], (t_ms, t_ms))
     }
 
@@ -136,7 +155,9 @@ impl Query {
             return Err(EvalFailure::new("step must be positive"));
         }
         if self.result_type() == ResultType::Matrix {
-            return Err(EvalFailure::new("a range query must answer a scalar or an instant vector"));
+            return Err(EvalFailure::new(
+                "a range query must answer a scalar or an instant vector",
+            ));
         }
         let count = (end_ms - start_ms).max(-1) / step_ms;
         let instants: Vec<i64> = (0..=count).map(|at| start_ms + at * step_ms).collect();
@@ -145,23 +166,45 @@ impl Query {
 
     /// An instant query at each of these instants (ascending), as rules are evaluated. A scalar becomes one column without
     /// labels.
-    pub fn each(&self, source: &Source<'_>, options: &Options, instants: &[i64]) -> Result<Vec<Column>, EvalFailure> {
+    pub fn each(
+        &self,
+        source: &Source<'_>,
+        options: &Options,
+        instants: &[i64],
+    ) -> Result<Vec<Column>, EvalFailure> {
         if self.plan.depends_on_bounds() {
             return self.one_by_one(source, options, instants);
         }
-        let bounds = (instants.first().copied().unwrap_or(0), instants.last().copied().unwrap_or(0));
+        let bounds = (
+            instants.first().copied().unwrap_or(0),
+            instants.last().copied().unwrap_or(0),
+        );
         as_vector(self.run(source, options, instants, bounds)?)
     }
 
-    fn one_by_one(&self, source: &Source<'_>, options: &Options, instants: &[i64]) -> Result<Vec<Column>, EvalFailure> {
+    fn one_by_one(
+        &self,
+        source: &Source<'_>,
+        options: &Options,
+        instants: &[i64],
+    ) -> Result<Vec<Column>, EvalFailure> {
         let mut out: IndexMap<Labels, Vec<f64>> = IndexMap::new();
         for (at, t) in instants.iter().enumerate() {
             for column in as_vector(self.at(source, options, *t)?)? {
-                let values = out.entry(column.labels).or_insert_with(|| vec![STALE; instants.len()]);
+                let values = out
+                    .entry(column.labels)
+                    .or_insert_with(|| vec![STALE; instants.len()]);
                 values[at] = column.values[0];
             }
         }
-        Ok(out.into_iter().map(|(labels, values)| Column { labels, drop_name: false, values }).collect())
+        Ok(out
+            .into_iter()
+            .map(|(labels, values)| Column {
+                labels,
+                drop_name: false,
+                values,
+            })
+            .collect())
     }
 
     fn run(
@@ -171,7 +214,11 @@ impl Query {
         instants: &[i64],
         bounds: (i64, i64),
     ) -> Result<Answer, EvalFailure> {
-        let context = Context { source, options, bounds };
+        let context = Context {
+            source,
+            options,
+            bounds,
+        };
         Ok(match self.result_type() {
             ResultType::Scalar => Answer::Scalar(context.scalar(&self.plan, instants)?),
             ResultType::Vector => {
@@ -192,7 +239,11 @@ impl Query {
                 Node::Range(window) => {
                     let windows = Windows::read(window, &context, instants)?;
                     let series = windows.series.into_iter();
-                    Answer::Matrix(series.map(|series| (series.labels, series.samples)).collect())
+                    Answer::Matrix(
+                        series
+                            .map(|series| (series.labels, series.samples))
+                            .collect(),
+                    )
                 }
                 _ => return Err(EvalFailure::new("not a range vector")),
             },
@@ -203,8 +254,14 @@ impl Query {
 fn as_vector(answer: Answer) -> Result<Vec<Column>, EvalFailure> {
     match answer {
         Answer::Vector(columns) => Ok(columns),
-        Answer::Scalar(values) => Ok(vec![Column { labels: Labels::default(), drop_name: false, values }]),
-        Answer::Matrix(_) | Answer::Text(_) => Err(EvalFailure::new("a rule must answer a scalar or an instant vector")),
+        Answer::Scalar(values) => Ok(vec![Column {
+            labels: Labels::default(),
+            drop_name: false,
+            values,
+        }]),
+        Answer::Matrix(_) | Answer::Text(_) => Err(EvalFailure::new(
+            "a rule must answer a scalar or an instant vector",
+        )),
     }
 }
 
@@ -223,7 +280,11 @@ impl Context<'_> {
     pub fn scalar(&self, node: &Node, instants: &[i64]) -> Result<Vec<f64>, EvalFailure> {
         match node {
             Node::Number(number) => Ok(vec![*number; instants.len()]),
-            Node::Negate(inner) => Ok(self.scalar(inner, instants)?.into_iter().map(|value| -value).collect()),
+            Node::Negate(inner) => Ok(self
+                .scalar(inner, instants)?
+                .into_iter()
+                .map(|value| -value)
+                .collect()),
             Node::Binary(found) => binary::scalars(self, found, instants),
             Node::Call(call) => instant::scalar(self, call, instants),
             _ => Err(EvalFailure::new("expected a scalar")),
@@ -234,7 +295,11 @@ impl Context<'_> {
         let columns = match node {
             Node::Instant(selector) => {
                 let times = self.resolve(&selector.when, instants);
-                return Ok(self.look(selector, &times).into_iter().map(|(column, _)| column).collect());
+                return Ok(self
+                    .look(selector, &times)
+                    .into_iter()
+                    .map(|(column, _)| column)
+                    .collect());
             }
             Node::Negate(inner) => self.map(self.vector(inner, instants)?, |value| -value),
             Node::Call(call) => self.call(call, instants)?,
@@ -243,7 +308,11 @@ impl Context<'_> {
                 binary::vectors(self, found, instants)?
             }
             // A scalar where a vector is asked for happens in subqueries only.
-            _ => vec![Column { labels: Labels::default(), drop_name: false, values: self.scalar(node, instants)? }],
+            _ => vec![Column {
+                labels: Labels::default(),
+                drop_name: false,
+                values: self.scalar(node, instants)?,
+            }],
         };
         distinct(columns)
     }
@@ -251,21 +320,39 @@ impl Context<'_> {
     fn call(&self, call: &Call, instants: &[i64]) -> Result<Vec<Column>, EvalFailure> {
         if call.function.result_type() == ResultType::Scalar {
             let values = instant::scalar(self, call, instants)?;
-            return Ok(vec![Column { labels: Labels::default(), drop_name: false, values }]);
+            return Ok(vec![Column {
+                labels: Labels::default(),
+                drop_name: false,
+                values,
+            }]);
         }
         instant::vector(self, call, instants)
     }
 
     /// Selected series, with the instants of the samples.
     pub fn look(&self, selector: &Selector, times: &[i64]) -> Vec<(Column, Vec<i64>)> {
-        let (from, to) = (times.first().copied().unwrap_or(0), times.last().copied().unwrap_or(0));
+        let (from, to) = (
+            times.first().copied().unwrap_or(0),
+            times.last().copied().unwrap_or(0),
+        );
         let found = self.source.select(selector).into_iter();
         let columns = found.map(|found| {
-            let samples = self.source.samples(&found, from.saturating_sub(self.options.lookback_ms), to);
+            let samples =
+                self.source
+                    .samples(&found, from.saturating_sub(self.options.lookback_ms), to);
             let (values, at) = latest(&samples, times, self.options.lookback_ms);
-            (Column { labels: found.labels, drop_name: false, values }, at)
+            (
+                Column {
+                    labels: found.labels,
+                    drop_name: false,
+                    values,
+                },
+                at,
+            )
         });
-        columns.filter(|(column, _)| column.values.iter().any(|value| !is_stale(*value))).collect()
+        columns
+            .filter(|(column, _)| column.values.iter().any(|value| !is_stale(*value)))
+            .collect()
     }
 
     /// Drops the metric's name, now or at the end.
@@ -296,7 +383,9 @@ pub(super) fn distinct(columns: Vec<Column>) -> Result<Vec<Column>, EvalFailure>
     let mut seen: IndexMap<(Labels, bool), usize> = IndexMap::with_capacity(columns.len());
     let mut out: Vec<Column> = Vec::with_capacity(columns.len());
     for column in columns {
-        let at = *seen.entry((column.labels.clone(), column.drop_name)).or_insert(out.len());
+        let at = *seen
+            .entry((column.labels.clone(), column.drop_name))
+            .or_insert(out.len());
         let Some(kept) = out.get_mut(at) else {
             out.push(column);
             continue;
@@ -307,7 +396,9 @@ pub(super) fn distinct(columns: Vec<Column>) -> Result<Vec<Column>, EvalFailure>
             }
             if !is_stale(*have) {
                 let labels = &column.labels;
-                return Err(EvalFailure::new(format!("vector cannot contain metrics with the same labelset: {labels}")));
+                return Err(EvalFailure::new(format!(
+                    "vector cannot contain metrics with the same labelset: {labels}"
+                )));
             }
             *have = value;
         }

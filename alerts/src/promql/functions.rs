@@ -35,7 +35,9 @@ impl Function {
     /// Finds a function; the parser has checked the arguments' types, experimental ones are refused.
     pub fn resolve(name: &str, experimental: bool, args: &[Node]) -> Result<Function, QueryError> {
         if experimental {
-            return refuse(format!("function `{name}` is experimental and not supported"));
+            return refuse(format!(
+                "function `{name}` is experimental and not supported"
+            ));
         }
         if let Some(function) = RangeFunction::named(name) {
             return Ok(Function::Range(function));
@@ -65,7 +67,9 @@ impl Function {
             "timestamp" => Function::Timestamp,
             "vector" => Function::Vector,
             _ if name.starts_with("histogram_") => {
-                return refuse(format!("function `{name}` needs native histograms, which are not supported"));
+                return refuse(format!(
+                    "function `{name}` needs native histograms, which are not supported"
+                ));
             }
             _ => return refuse(format!("function `{name}` is not supported")),
         };

@@ -29,7 +29,15 @@ pub(super) fn math(name: &str) -> Option<fn(f64) -> f64> {
         "log10" => f64::log10,
         "log2" => f64::log2,
         "rad" => |v| v * std::f64::consts::PI / 180.0,
-        "sgn" => |v| if v < 0.0 { -1.0 } else if v > 0.0 { 1.0 } else { v },
+        "sgn" => |v| {
+            if v < 0.0 {
+                -1.0
+            } else if v > 0.0 {
+                1.0
+            } else {
+                v
+            }
+        },
         "sin" => f64::sin,
         "sinh" => f64::sinh,
         "sqrt" => f64::sqrt,
@@ -44,7 +52,11 @@ fn seconds(instants: &[i64]) -> Vec<f64> {
 }
 
 /// Calls that answer a scalar.
-pub(super) fn scalar(context: &Context<'_>, call: &Call, instants: &[i64]) -> Result<Vec<f64>, EvalFailure> {
+pub(super) fn scalar(
+    context: &Context<'_>,
+    call: &Call,
+    instants: &[i64],
+) -> Result<Vec<f64>, EvalFailure> {
     match (call.function, &*call.args) {
         (Function::Pi, _) => Ok(vec![std::f64::consts::PI; instants.len()]),
         (Function::Time, _) => Ok(seconds(instants)),
@@ -54,76 +66,138 @@ pub(super) fn scalar(context: &Context<'_>, call: &Call, instants: &[i64]) -> Re
             for (at, value) in columns.iter().flat_map(Column::present) {
                 out[at] = if is_stale(out[at]) { value } else { f64::NAN };
             }
-            Ok(out.into_iter().map(|value| if is_stale(value) { f64::NAN } else { value }).collect())
+            Ok(out
+                .into_iter()
+                .map(|value| if is_stale(value) { f64::NAN } else { value })
+                .collect())
         }
-        _ => Err(EvalFailure::new("expected a function that answers a scalar")),
+        _ => Err(EvalFailure::new(
+            "expected a function that answers a scalar",
+        )),
     }
 }
 
 /// Calls that answer a vector.
-pub(super) fn vector(context: &Context<'_>, call: &Call, instants: &[i64]) -> Result<Vec<Column>, EvalFailure> {
+pub(super) fn vector(
+    context: &Context<'_>,
+    call: &Call,
+    instants: &[i64],
+) -> Result<Vec<Column>, EvalFailure> {
     let args = &*call.args;
     match (call.function, args) {
         (Function::Range(function), _) => {
             // The window may stand after the scalar (`quantile_over_time`) or before it (`predict_linear`).
-            let window = args.iter().find_map(|arg| if let Node::Range(window) = arg { Some(window) } else { None });
+            let window = args.iter().find_map(|arg| {
+                if let Node::Range(window) = arg {
+                    Some(window)
+                } else {
+                    None
+                }
+            });
             let window = window.ok_or_else(|| EvalFailure::new("expected a range vector"))?;
-            let param = match args.iter().find(|arg| arg.result_type() == ResultType::Scalar) {
+            let param = match args
+                .iter()
+                .find(|arg| arg.result_type() == ResultType::Scalar)
+            {
                 Some(arg) => context.scalar(arg, instants)?,
                 None => vec![0.0; instants.len()],
             };
             let windows = Windows::read(window, context, instants)?;
-            Ok(windows.columns(context, function.keeps_name(), |at, view| function.answer(view, param[at], instants[at])))
+            Ok(windows.columns(context, function.keeps_name(), |at, view| {
+                function.answer(view, param[at], instants[at])
+            }))
         }
-        (Function::Math(function), [arg]) => Ok(context.map(context.vector(arg, instants)?, function)),
+        (Function::Math(function), [arg]) => {
+            Ok(context.map(context.vector(arg, instants)?, function))
+        }
         (Function::Date(function), []) => {
-            let values = instants.iter().map(|t| function(t.div_euclid(1000))).collect();
-            Ok(vec![Column { labels: Labels::default(), drop_name: false, values }])
+            let values = instants
+                .iter()
+                .map(|t| function(t.div_euclid(1000)))
+                .collect();
+            Ok(vec![Column {
+                labels: Labels::default(),
+                drop_name: false,
+                values,
+            }])
         }
-        (Function::Date(function), [arg]) => Ok(context.map(context.vector(arg, instants)?, |v| date(function, v))),
+        (Function::Date(function), [arg]) => {
+            Ok(context.map(context.vector(arg, instants)?, |v| date(function, v)))
+        }
         (Function::Absent | Function::AbsentOverTime, [arg]) => absent(context, arg, instants),
         (Function::Clamp, [arg, low, high]) => clamp(context, arg, Some(low), Some(high), instants),
         (Function::ClampMin, [arg, low]) => clamp(context, arg, Some(low), None, instants),
         (Function::ClampMax, [arg, high]) => clamp(context, arg, None, Some(high), instants),
         (Function::HistogramQuantile, [q, arg]) => {
             let q = context.scalar(q, instants)?;
-            Ok(quantile::histogram(context, &Question::Quantile(&q), context.vector(arg, instants)?))
+            Ok(quantile::histogram(
+                context,
+                &Question::Quantile(&q),
+                context.vector(arg, instants)?,
+            ))
         }
         (Function::HistogramFraction, [low, high, arg]) => {
-            let (low, high) = (context.scalar(low, instants)?, context.scalar(high, instants)?);
-            Ok(quantile::histogram(context, &Question::Fraction(&low, &high), context.vector(arg, instants)?))
+            let (low, high) = (
+                context.scalar(low, instants)?,
+                context.scalar(high, instants)?,
+            );
+            Ok(quantile::histogram(
+                context,
+                &Question::Fraction(&low, &high),
+                context.vector(arg, instants)?,
+            ))
         }
-        (Function::LabelReplace, [arg, rest @ ..]) => relabel::replace(context.vector(arg, instants)?, rest),
-        (Function::LabelJoin, [arg, rest @ ..]) => relabel::join(context.vector(arg, instants)?, rest),
+        (Function::LabelReplace, [arg, rest @ ..]) => {
+            relabel::replace(context.vector(arg, instants)?, rest)
+        }
+        (Function::LabelJoin, [arg, rest @ ..]) => {
+            relabel::join(context.vector(arg, instants)?, rest)
+        }
         (Function::Round, [arg, rest @ ..]) => round(context, arg, rest.first(), instants),
         (Function::Sort, [arg]) => sorted(context.vector(arg, instants)?, instants, false),
         (Function::SortDesc, [arg]) => sorted(context.vector(arg, instants)?, instants, true),
         (Function::Timestamp, [arg]) => timestamp(context, arg, instants),
-        (Function::Vector, [arg]) => {
-            Ok(vec![Column { labels: Labels::default(), drop_name: false, values: context.scalar(arg, instants)? }])
-        }
+        (Function::Vector, [arg]) => Ok(vec![Column {
+            labels: Labels::default(),
+            drop_name: false,
+            values: context.scalar(arg, instants)?,
+        }]),
         _ => Err(EvalFailure::new("wrong number of arguments")),
     }
 }
 
 fn date(function: fn(i64) -> f64, value: f64) -> f64 {
-    if value.is_finite() { function(value as i64) } else { f64::NAN }
+    if value.is_finite() {
+        function(value as i64)
+    } else {
+        f64::NAN
+    }
 }
 
 /// 1 where nothing is, labelled by the equality matchers of a plain selector.
 fn absent(context: &Context<'_>, arg: &Node, instants: &[i64]) -> Result<Vec<Column>, EvalFailure> {
     let mut values = vec![1.0; instants.len()];
     let mut hide = |column: &[f64]| {
-        for (at, _) in column.iter().enumerate().filter(|(_, value)| !is_stale(**value)) {
+        for (at, _) in column
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| !is_stale(**value))
+        {
             values[at] = STALE;
         }
     };
     match arg {
         Node::Range(window) => {
             let windows = Windows::read(window, context, instants)?;
-            windows.columns(context, true, |_, _| Some(1.0)).iter().for_each(|column| hide(&column.values));
+            windows
+                .columns(context, true, |_, _| Some(1.0))
+                .iter()
+                .for_each(|column| hide(&column.values));
         }
-        _ => context.vector(arg, instants)?.iter().for_each(|column| hide(&column.values)),
+        _ => context
+            .vector(arg, instants)?
+            .iter()
+            .for_each(|column| hide(&column.values)),
     }
     let labels = match arg {
         Node::Instant(selector) => equalities(&selector.matchers),
@@ -133,7 +207,11 @@ fn absent(context: &Context<'_>, arg: &Node, instants: &[i64]) -> Result<Vec<Col
         },
         _ => Labels::default(),
     };
-    Ok(vec![Column { labels, drop_name: false, values }])
+    Ok(vec![Column {
+        labels,
+        drop_name: false,
+        values,
+    }])
 }
 
 /// Labels that a selector fixes; one that is matched twice fixes nothing.
@@ -166,7 +244,12 @@ fn clamp(
     let (low, high) = (bound(low, f64::NEG_INFINITY)?, bound(high, f64::INFINITY)?);
     let mut out = Vec::new();
     for mut column in context.vector(arg, instants)? {
-        for (at, value) in column.values.iter_mut().enumerate().filter(|(_, value)| !is_stale(**value)) {
+        for (at, value) in column
+            .values
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, value)| !is_stale(**value))
+        {
             *value = if high[at] < low[at] {
                 STALE
             } else if value.is_nan() || low[at].is_nan() || high[at].is_nan() {
@@ -180,14 +263,24 @@ fn clamp(
     Ok(out)
 }
 
-fn round(context: &Context<'_>, arg: &Node, to: Option<&Node>, instants: &[i64]) -> Result<Vec<Column>, EvalFailure> {
+fn round(
+    context: &Context<'_>,
+    arg: &Node,
+    to: Option<&Node>,
+    instants: &[i64],
+) -> Result<Vec<Column>, EvalFailure> {
     let to = match to {
         Some(node) => context.scalar(node, instants)?,
         None => vec![1.0; instants.len()],
     };
     let mut out = Vec::new();
     for mut column in context.vector(arg, instants)? {
-        for (at, value) in column.values.iter_mut().enumerate().filter(|(_, value)| !is_stale(**value)) {
+        for (at, value) in column
+            .values
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, value)| !is_stale(**value))
+        {
             // The inverse avoids the error of dividing by a decimal fraction.
             let inverse = 1.0 / to[at];
             *value = (*value * inverse + 0.5).floor() / inverse;
@@ -198,7 +291,11 @@ fn round(context: &Context<'_>, arg: &Node, to: Option<&Node>, instants: &[i64])
 }
 
 /// Sorts by value for an instant query; a range query is always ordered by its labels.
-fn sorted(mut columns: Vec<Column>, instants: &[i64], descending: bool) -> Result<Vec<Column>, EvalFailure> {
+fn sorted(
+    mut columns: Vec<Column>,
+    instants: &[i64],
+    descending: bool,
+) -> Result<Vec<Column>, EvalFailure> {
     if instants.len() == 1 {
         columns.retain(|column| !is_stale(column.values[0]));
         columns.sort_by(|a, b| {
@@ -213,12 +310,21 @@ fn sorted(mut columns: Vec<Column>, instants: &[i64], descending: bool) -> Resul
     Ok(columns)
 }
 
-fn timestamp(context: &Context<'_>, arg: &Node, instants: &[i64]) -> Result<Vec<Column>, EvalFailure> {
+fn timestamp(
+    context: &Context<'_>,
+    arg: &Node,
+    instants: &[i64],
+) -> Result<Vec<Column>, EvalFailure> {
     let mut out = Vec::new();
     if let Node::Instant(selector) = arg {
         let times = context.resolve(&selector.when, instants);
         for (mut column, at) in context.look(selector, &times) {
-            for (value, t) in column.values.iter_mut().zip(at).filter(|(value, _)| !is_stale(**value)) {
+            for (value, t) in column
+                .values
+                .iter_mut()
+                .zip(at)
+                .filter(|(value, _)| !is_stale(**value))
+            {
                 *value = t as f64 / 1000.0;
             }
             out.push(context.unnamed(column));
@@ -226,7 +332,12 @@ fn timestamp(context: &Context<'_>, arg: &Node, instants: &[i64]) -> Result<Vec<
         return Ok(out);
     }
     for mut column in context.vector(arg, instants)? {
-        for (value, t) in column.values.iter_mut().zip(instants).filter(|(value, _)| !is_stale(**value)) {
+        for (value, t) in column
+            .values
+            .iter_mut()
+            .zip(instants)
+            .filter(|(value, _)| !is_stale(**value))
+        {
             *value = *t as f64 / 1000.0;
         }
         out.push(context.unnamed(column));

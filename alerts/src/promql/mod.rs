@@ -22,7 +22,7 @@ mod resolve;
 mod select;
 mod window;
 
+pub(crate) use calendar::civil;
 pub use eval::{Answer, Column, EvalFailure, Options, Query};
 pub use plan::{QueryError, ResultType};
-pub(crate) use calendar::civil;
 pub use select::Source;

@@ -17,7 +17,9 @@ pub struct QueryError {
 }
 
 pub(super) fn refuse<T>(reason: impl Into<String>) -> Result<T, QueryError> {
-    Err(QueryError { reason: reason.into() })
+    Err(QueryError {
+        reason: reason.into(),
+    })
 }
 
 /// One step of a query.
@@ -96,15 +98,19 @@ impl Matcher {
 impl Selector {
     /// True when a series with these labels is selected.
     pub fn accepts(&self, labels: &Labels) -> bool {
-        self.matchers.iter().all(|matcher| matcher.accepts(labels.get(&matcher.name)))
+        self.matchers
+            .iter()
+            .all(|matcher| matcher.accepts(labels.get(&matcher.name)))
     }
 
     /// The metric name, when exactly one is asked for.
     pub fn metric(&self) -> Option<&str> {
-        self.matchers.iter().find_map(|matcher| match &matcher.condition {
-            Condition::Equal(name) if matcher.name == NAME && !name.is_empty() => Some(&**name),
-            _ => None,
-        })
+        self.matchers
+            .iter()
+            .find_map(|matcher| match &matcher.condition {
+                Condition::Equal(name) if matcher.name == NAME && !name.is_empty() => Some(&**name),
+                _ => None,
+            })
     }
 }
 
@@ -117,7 +123,11 @@ pub(crate) struct Window {
 #[derive(Debug, Clone)]
 pub(crate) enum WindowSource {
     Selector(Selector),
-    Subquery { expr: Box<Node>, step_ms: Option<i64>, when: When },
+    Subquery {
+        expr: Box<Node>,
+        step_ms: Option<i64>,
+        when: When,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -201,7 +211,10 @@ pub(crate) enum BinaryOp {
 impl BinaryOp {
     pub fn is_comparison(self) -> bool {
         use BinaryOp::*;
-        matches!(self, Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual)
+        matches!(
+            self,
+            Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual
+        )
     }
 
     pub fn is_set(self) -> bool {
@@ -237,7 +250,10 @@ impl Node {
             Node::Call(call) => call.args.iter().for_each(|arg| arg.selectors(visit)),
             Node::Aggregate(aggregate) => {
                 aggregate.expr.selectors(visit);
-                aggregate.param.iter().for_each(|param| param.selectors(visit));
+                aggregate
+                    .param
+                    .iter()
+                    .for_each(|param| param.selectors(visit));
             }
             Node::Binary(binary) => {
                 binary.left.selectors(visit);

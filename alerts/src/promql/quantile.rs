@@ -15,7 +15,11 @@ pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
         return f64::NAN;
     }
     if !(0.0..=1.0).contains(&q) {
-        return if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
+        return if q < 0.0 {
+            f64::NEG_INFINITY
+        } else {
+            f64::INFINITY
+        };
     }
     values.sort_by(|a, b| match (a.is_nan(), b.is_nan()) {
         (false, false) => a.total_cmp(b),
@@ -74,7 +78,11 @@ fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> f64 {
         return f64::NAN;
     }
     if !(0.0..=1.0).contains(&q) {
-        return if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
+        return if q < 0.0 {
+            f64::NEG_INFINITY
+        } else {
+            f64::INFINITY
+        };
     }
     if prepare(buckets).is_none() || buckets.len() < 2 {
         return f64::NAN;
@@ -115,7 +123,11 @@ fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
     }
     let below = |value: f64| {
         let mut rank = 0.0;
-        let mut from = if buckets[0].bound > 0.0 { 0.0 } else { f64::NEG_INFINITY };
+        let mut from = if buckets[0].bound > 0.0 {
+            0.0
+        } else {
+            f64::NEG_INFINITY
+        };
         for bucket in buckets.iter() {
             if from >= value {
                 return rank;
@@ -123,7 +135,11 @@ fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
             if bucket.bound > value {
                 let share = (value - from) / (bucket.bound - from);
                 // Inside an unbounded bucket nothing tells where: all of it counts as below.
-                let share = if bucket.bound.is_infinite() || from.is_infinite() { 0.0 } else { share };
+                let share = if bucket.bound.is_infinite() || from.is_infinite() {
+                    0.0
+                } else {
+                    share
+                };
                 return rank + (bucket.count - rank) * share;
             }
             (rank, from) = (bucket.count, bucket.bound);
@@ -140,15 +156,26 @@ pub(super) enum Question<'a> {
 }
 
 /// Groups bucket series by their other labels and answers per instant.
-pub(super) fn histogram(context: &Context<'_>, question: &Question<'_>, columns: Vec<Column>) -> Vec<Column> {
+pub(super) fn histogram(
+    context: &Context<'_>,
+    question: &Question<'_>,
+    columns: Vec<Column>,
+) -> Vec<Column> {
     /// Bound and counts of each bucket series.
     type Buckets = Vec<(f64, Vec<f64>)>;
     let mut groups: IndexMap<(Labels, bool), Buckets> = IndexMap::new();
     for column in columns {
         // A series without a readable bound is no bucket and is left out, as in Prometheus (which notes it).
-        let Some(bound) = parse_value(column.labels.get("le")) else { continue };
-        let labels = column.labels.filtered(|name| name != "le" && (context.options.delayed_names || name != NAME));
-        groups.entry((labels, column.drop_name)).or_default().push((bound, column.values));
+        let Some(bound) = parse_value(column.labels.get("le")) else {
+            continue;
+        };
+        let labels = column
+            .labels
+            .filtered(|name| name != "le" && (context.options.delayed_names || name != NAME));
+        groups
+            .entry((labels, column.drop_name))
+            .or_default()
+            .push((bound, column.values));
     }
     let mut out = Vec::with_capacity(groups.len());
     let mut buckets = Vec::new();
@@ -159,15 +186,24 @@ pub(super) fn histogram(context: &Context<'_>, question: &Question<'_>, columns:
             .map(|at| {
                 buckets.clear();
                 let present = series.iter().filter(|(_, values)| !is_stale(values[at]));
-                buckets.extend(present.map(|(bound, values)| Bucket { bound: *bound, count: values[at] }));
+                buckets.extend(present.map(|(bound, values)| Bucket {
+                    bound: *bound,
+                    count: values[at],
+                }));
                 match question {
                     _ if buckets.is_empty() => STALE,
                     Question::Quantile(q) => bucket_quantile(q[at], &mut buckets),
-                    Question::Fraction(lower, upper) => bucket_fraction(lower[at], upper[at], &mut buckets),
+                    Question::Fraction(lower, upper) => {
+                        bucket_fraction(lower[at], upper[at], &mut buckets)
+                    }
                 }
             })
             .collect();
-        out.push(context.unnamed(Column { labels, drop_name, values }));
+        out.push(context.unnamed(Column {
+            labels,
+            drop_name,
+            values,
+        }));
     }
     out
 }
@@ -177,7 +213,13 @@ mod tests {
     use super::*;
 
     fn buckets(pairs: &[(f64, f64)]) -> Vec<Bucket> {
-        pairs.iter().map(|(bound, count)| Bucket { bound: *bound, count: *count }).collect()
+        pairs
+            .iter()
+            .map(|(bound, count)| Bucket {
+                bound: *bound,
+                count: *count,
+            })
+            .collect()
     }
 
     #[test]
@@ -185,19 +227,52 @@ mod tests {
         let inf = f64::INFINITY;
         type Case<'a> = (&'a str, f64, &'a [(f64, f64)], f64);
         let cases: [Case<'_>; 9] = [
-            ("interpolates", 0.5, &[(1.0, 10.0), (2.0, 20.0), (inf, 20.0)], 1.0),
-            ("the top bucket answers the second-highest bound", 0.99, &[(1.0, 1.0), (inf, 20.0)], 1.0),
+            (
+                "interpolates",
+                0.5,
+                &[(1.0, 10.0), (2.0, 20.0), (inf, 20.0)],
+                1.0,
+            ),
+            (
+                "the top bucket answers the second-highest bound",
+                0.99,
+                &[(1.0, 1.0), (inf, 20.0)],
+                1.0,
+            ),
             ("no +Inf", 0.5, &[(1.0, 1.0), (2.0, 2.0)], f64::NAN),
             ("no observation", 0.5, &[(1.0, 0.0), (inf, 0.0)], f64::NAN),
-            ("below 0", -1.0, &[(1.0, 1.0), (inf, 1.0)], f64::NEG_INFINITY),
+            (
+                "below 0",
+                -1.0,
+                &[(1.0, 1.0), (inf, 1.0)],
+                f64::NEG_INFINITY,
+            ),
             ("above 1", 2.0, &[(1.0, 1.0), (inf, 1.0)], inf),
-            ("forced monotonic", 0.9, &[(1.0, 10.0), (2.0, 5.0), (4.0, 20.0), (inf, 20.0)], 3.6),
-            ("equal bounds are merged", 0.5, &[(1.0, 5.0), (1.0, 5.0), (2.0, 20.0), (inf, 20.0)], 1.0),
-            ("first bound not above 0", 0.1, &[(-1.0, 5.0), (2.0, 20.0), (inf, 20.0)], -1.0),
+            (
+                "forced monotonic",
+                0.9,
+                &[(1.0, 10.0), (2.0, 5.0), (4.0, 20.0), (inf, 20.0)],
+                3.6,
+            ),
+            (
+                "equal bounds are merged",
+                0.5,
+                &[(1.0, 5.0), (1.0, 5.0), (2.0, 20.0), (inf, 20.0)],
+                1.0,
+            ),
+            (
+                "first bound not above 0",
+                0.1,
+                &[(-1.0, 5.0), (2.0, 20.0), (inf, 20.0)],
+                -1.0,
+            ),
         ];
         for (what, q, given, want) in cases {
             let got = bucket_quantile(q, &mut buckets(given));
-            assert!(got == want || (got.is_nan() && want.is_nan()), "{what}: {got} instead of {want}");
+            assert!(
+                got == want || (got.is_nan() && want.is_nan()),
+                "{what}: {got} instead of {want}"
+            );
         }
     }
 }

@@ -71,7 +71,9 @@ impl RangeFunction {
         let values = view.values;
         Some(match self {
             Avg => average(values.iter().copied()),
-            Changes => pairs(values, |before, after| before != after && !(before.is_nan() && after.is_nan())),
+            Changes => pairs(values, |before, after| {
+                before != after && !(before.is_nan() && after.is_nan())
+            }),
             Count => values.len() as f64,
             Delta => return extrapolated(view, false, false),
             Increase => return extrapolated(view, true, false),
@@ -85,15 +87,25 @@ impl RangeFunction {
             Idelta => return last_two(view, false),
             Irate => return last_two(view, true),
             Last => *values.last()?,
-            Max => values.iter().copied().fold(f64::NAN, |most, v| if v > most || most.is_nan() { v } else { most }),
-            Min => values.iter().copied().fold(f64::NAN, |least, v| if v < least || least.is_nan() { v } else { least }),
+            Max => values.iter().copied().fold(f64::NAN, |most, v| {
+                if v > most || most.is_nan() { v } else { most }
+            }),
+            Min => values.iter().copied().fold(f64::NAN, |least, v| {
+                if v < least || least.is_nan() {
+                    v
+                } else {
+                    least
+                }
+            }),
             Present => 1.0,
             Quantile => quantile(param, &mut values.to_vec()),
             Resets => pairs(values, |before, after| after < before),
             Stddev => variance(values).sqrt(),
             Stdvar => variance(values),
             Sum => {
-                let (sum, rest) = values.iter().fold((0.0, 0.0), |(sum, rest), v| kahan(*v, sum, rest));
+                let (sum, rest) = values
+                    .iter()
+                    .fold((0.0, 0.0), |(sum, rest), v| kahan(*v, sum, rest));
                 if sum.is_infinite() { sum } else { sum + rest }
             }
         })
@@ -124,7 +136,12 @@ pub(super) struct Mean {
 
 impl Mean {
     pub fn new(first: f64) -> Self {
-        Mean { sum: first, rest: 0.0, count: 1.0, stepwise: false }
+        Mean {
+            sum: first,
+            rest: 0.0,
+            count: 1.0,
+            stepwise: false,
+        }
     }
 
     pub fn add(&mut self, value: f64) {
@@ -144,19 +161,28 @@ impl Mean {
     }
 
     pub fn value(&self) -> f64 {
-        if self.stepwise { self.sum + self.rest } else { self.sum / self.count + self.rest / self.count }
+        if self.stepwise {
+            self.sum + self.rest
+        } else {
+            self.sum / self.count + self.rest / self.count
+        }
     }
 }
 
 fn average(mut values: impl Iterator<Item = f64>) -> f64 {
-    let Some(first) = values.next() else { return STALE };
+    let Some(first) = values.next() else {
+        return STALE;
+    };
     let mut mean = Mean::new(first);
     values.for_each(|value| mean.add(value));
     mean.value()
 }
 
 fn pairs(values: &[f64], counts: impl Fn(f64, f64) -> bool) -> f64 {
-    values.windows(2).filter(|two| counts(two[0], two[1])).count() as f64
+    values
+        .windows(2)
+        .filter(|two| counts(two[0], two[1]))
+        .count() as f64
 }
 
 /// `rate`, `increase` and `delta`: the change over the samples, extended towards the window's bounds.
@@ -186,7 +212,11 @@ fn extrapolated(view: &View<'_>, counter: bool, per_second: bool) -> Option<f64>
     }
     if counter {
         // A counter cannot have been below zero: not further back than where the slope meets it.
-        let to_zero = if change > 0.0 && values[0] >= 0.0 { sampled * (values[0] / change) } else { to_start };
+        let to_zero = if change > 0.0 && values[0] >= 0.0 {
+            sampled * (values[0] / change)
+        } else {
+            to_start
+        };
         if to_zero < to_start {
             to_start = to_zero;
         }
@@ -205,8 +235,16 @@ fn last_two(view: &View<'_>, rate: bool) -> Option<f64> {
     let last = view.values.len().checked_sub(1).filter(|last| *last > 0)?;
     let (before, after) = (view.values[last - 1], view.values[last]);
     let spacing = view.t_ms[last] - view.t_ms[last - 1];
-    let change = if rate && after < before { after } else { after - before };
-    Some(if rate { change / (spacing as f64 / 1000.0) } else { change })
+    let change = if rate && after < before {
+        after
+    } else {
+        after - before
+    };
+    Some(if rate {
+        change / (spacing as f64 / 1000.0)
+    } else {
+        change
+    })
 }
 
 /// Least squares: slope per second and value at `origin_ms`.
@@ -216,7 +254,11 @@ fn regression(view: &View<'_>, origin_ms: i64) -> Option<(f64, f64)> {
     }
     let first = view.values[0];
     if view.values.iter().all(|value| *value == first) {
-        return Some(if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) });
+        return Some(if first.is_infinite() {
+            (f64::NAN, f64::NAN)
+        } else {
+            (0.0, first)
+        });
     }
     let n = view.values.len() as f64;
     let (mut x, mut y, mut xy, mut xx) = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0));

@@ -15,7 +15,9 @@ fn text(node: Option<&Node>) -> Result<&str, EvalFailure> {
 fn check_destination(name: &str) -> Result<(), EvalFailure> {
     // Prometheus 3 accepts any UTF-8 name but the empty one.
     if name.is_empty() {
-        return Err(EvalFailure::new(format!("invalid destination label name {name:?}")));
+        return Err(EvalFailure::new(format!(
+            "invalid destination label name {name:?}"
+        )));
     }
     Ok(())
 }
@@ -33,7 +35,8 @@ pub(super) fn replace(columns: Vec<Column>, args: &[Node]) -> Result<Vec<Column>
     let (destination, replacement) = (text(args.first())?, text(args.get(1))?);
     let (source, pattern) = (text(args.get(2))?, text(args.get(3))?);
     check_destination(destination)?;
-    let regex = dot_all(&format!("^(?:{pattern})$")).map_err(|error| EvalFailure::new(error.reason))?;
+    let regex =
+        dot_all(&format!("^(?:{pattern})$")).map_err(|error| EvalFailure::new(error.reason))?;
     let mut out = columns;
     for column in &mut out {
         let mut value = String::new();
@@ -49,11 +52,17 @@ pub(super) fn replace(columns: Vec<Column>, args: &[Node]) -> Result<Vec<Column>
 /// `label_join(v, destination, separator, source…)`.
 pub(super) fn join(columns: Vec<Column>, args: &[Node]) -> Result<Vec<Column>, EvalFailure> {
     let (destination, separator) = (text(args.first())?, text(args.get(1))?);
-    let sources: Vec<&str> = args[2..].iter().map(|arg| text(Some(arg))).collect::<Result<_, _>>()?;
+    let sources: Vec<&str> = args[2..]
+        .iter()
+        .map(|arg| text(Some(arg)))
+        .collect::<Result<_, _>>()?;
     check_destination(destination)?;
     let mut out = columns;
     for column in &mut out {
-        let values: Vec<&str> = sources.iter().map(|source| column.labels.get(source)).collect();
+        let values: Vec<&str> = sources
+            .iter()
+            .map(|source| column.labels.get(source))
+            .collect();
         let value = values.join(separator);
         set(column, destination, &value);
     }

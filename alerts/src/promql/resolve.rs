@@ -7,14 +7,15 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use promql_parser::label::MatchOp;
 use promql_parser::parser::{
-    self, AtModifier, BinModifier, Expr, LabelModifier, Offset, VectorMatchCardinality, VectorSelector, token,
+    self, AtModifier, BinModifier, Expr, LabelModifier, Offset, VectorMatchCardinality,
+    VectorSelector, token,
 };
 use regex::{Regex, RegexBuilder};
 
 use super::functions::Function;
 use super::plan::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Card, Condition, Matcher, Matching, Node, QueryError, ResultType,
-    Selector, When, Window, WindowSource, refuse,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Card, Condition, Matcher, Matching, Node,
+    QueryError, ResultType, Selector, When, Window, WindowSource, refuse,
 };
 use crate::labels::NAME;
 
@@ -37,10 +38,13 @@ fn byte_escapes(text: &str) -> Result<(), QueryError> {
             (Some('"' | '\''), '\\') => {
                 let escape = chars.next();
                 let high = chars.peek().copied().unwrap_or(' ');
-                let byte = (escape == Some('x') && matches!(high, '8'..='9' | 'a'..='f' | 'A'..='F'))
+                let byte = (escape == Some('x')
+                    && matches!(high, '8'..='9' | 'a'..='f' | 'A'..='F'))
                     || matches!(escape, Some('2' | '3'));
                 if byte {
-                    return refuse("an escape for a single byte above 0x7f is not supported: write the character");
+                    return refuse(
+                        "an escape for a single byte above 0x7f is not supported: write the character",
+                    );
                 }
             }
             _ => {}
@@ -72,8 +76,16 @@ fn node(expr: &Expr) -> Result<Node, QueryError> {
             range_ms: millis(subquery.range),
         }),
         Expr::Call(call) => {
-            let args: Vec<Node> = call.args.args.iter().map(|arg| node(arg)).collect::<Result<_, _>>()?;
-            Node::Call(Call { function: Function::resolve(call.func.name, call.func.experimental, &args)?, args })
+            let args: Vec<Node> = call
+                .args
+                .args
+                .iter()
+                .map(|arg| node(arg))
+                .collect::<Result<_, _>>()?;
+            Node::Call(Call {
+                function: Function::resolve(call.func.name, call.func.experimental, &args)?,
+                args,
+            })
         }
         Expr::Aggregate(found) => aggregate(found)?,
         Expr::Binary(found) => binary(found)?,
@@ -108,7 +120,10 @@ fn selector(found: &VectorSelector) -> Result<Selector, QueryError> {
     }
     let mut matchers = Vec::new();
     if let Some(name) = &found.name {
-        matchers.push(Matcher { name: NAME.into(), condition: Condition::Equal(name.clone()) });
+        matchers.push(Matcher {
+            name: NAME.into(),
+            condition: Condition::Equal(name.clone()),
+        });
     }
     for matcher in &found.matchers.matchers {
         let condition = match &matcher.op {
@@ -117,15 +132,25 @@ fn selector(found: &VectorSelector) -> Result<Selector, QueryError> {
             MatchOp::Re(regex) => Condition::Like(dot_all(regex.as_str())?),
             MatchOp::NotRe(regex) => Condition::Unlike(dot_all(regex.as_str())?),
         };
-        matchers.push(Matcher { name: matcher.name.clone(), condition });
+        matchers.push(Matcher {
+            name: matcher.name.clone(),
+            condition,
+        });
     }
-    Ok(Selector { matchers, when: when(&found.offset, &found.at) })
+    Ok(Selector {
+        matchers,
+        when: when(&found.offset, &found.at),
+    })
 }
 
 /// An anchored expression whose dot matches a line feed too, as in Prometheus.
 pub(super) fn dot_all(anchored: &str) -> Result<Regex, QueryError> {
-    let built = RegexBuilder::new(anchored).dot_matches_new_line(true).build();
-    built.map_err(|error| QueryError { reason: format!("regular expression {anchored}: {error}") })
+    let built = RegexBuilder::new(anchored)
+        .dot_matches_new_line(true)
+        .build();
+    built.map_err(|error| QueryError {
+        reason: format!("regular expression {anchored}: {error}"),
+    })
 }
 
 fn aggregate(found: &parser::AggregateExpr) -> Result<Node, QueryError> {
@@ -143,7 +168,12 @@ fn aggregate(found: &parser::AggregateExpr) -> Result<Node, QueryError> {
         token::T_BOTTOMK => Bottomk,
         token::T_QUANTILE => Quantile,
         token::T_COUNT_VALUES => CountValues,
-        _ => return refuse(format!("aggregation `{}` is experimental and not supported", found.op)),
+        _ => {
+            return refuse(format!(
+                "aggregation `{}` is experimental and not supported",
+                found.op
+            ));
+        }
     };
     let (without, grouping) = match &found.modifier {
         None => (false, Vec::new()),
@@ -152,18 +182,35 @@ fn aggregate(found: &parser::AggregateExpr) -> Result<Node, QueryError> {
     };
     let expr = Box::new(node(&found.expr)?);
     if expr.result_type() != ResultType::Vector {
-        return refuse(format!("expected an instant vector in aggregation `{}`", found.op));
+        return refuse(format!(
+            "expected an instant vector in aggregation `{}`",
+            found.op
+        ));
     }
-    let param = found.param.as_ref().map(|param| node(param)).transpose()?.map(Box::new);
+    let param = found
+        .param
+        .as_ref()
+        .map(|param| node(param))
+        .transpose()?
+        .map(Box::new);
     let wanted = match op {
         Topk | Bottomk | Quantile => Some(ResultType::Scalar),
         CountValues => Some(ResultType::Text),
         _ => None,
     };
     if param.as_ref().map(|param| param.result_type()) != wanted {
-        return refuse(format!("aggregation `{}` has the wrong parameter", found.op));
+        return refuse(format!(
+            "aggregation `{}` has the wrong parameter",
+            found.op
+        ));
     }
-    Ok(Node::Aggregate(Aggregate { op, expr, param, without, grouping }))
+    Ok(Node::Aggregate(Aggregate {
+        op,
+        expr,
+        param,
+        without,
+        grouping,
+    }))
 }
 
 fn binary(found: &parser::BinaryExpr) -> Result<Node, QueryError> {
@@ -188,25 +235,42 @@ fn binary(found: &parser::BinaryExpr) -> Result<Node, QueryError> {
         _ => return refuse(format!("operator `{}` is not supported", found.op)),
     };
     let (left, right) = (Box::new(node(&found.lhs)?), Box::new(node(&found.rhs)?));
-    let bool = found.modifier.as_ref().is_some_and(|modifier| modifier.return_bool);
+    let bool = found
+        .modifier
+        .as_ref()
+        .is_some_and(|modifier| modifier.return_bool);
     for side in [&left, &right] {
         if !matches!(side.result_type(), ResultType::Scalar | ResultType::Vector) {
-            return refuse(format!("operator `{}` needs scalars or instant vectors", found.op));
+            return refuse(format!(
+                "operator `{}` needs scalars or instant vectors",
+                found.op
+            ));
         }
     }
-    let scalars = left.result_type() == ResultType::Scalar && right.result_type() == ResultType::Scalar;
+    let scalars =
+        left.result_type() == ResultType::Scalar && right.result_type() == ResultType::Scalar;
     if scalars && op.is_comparison() && !bool {
         return refuse("comparisons between scalars must use the bool modifier");
     }
-    let any_scalar = left.result_type() == ResultType::Scalar || right.result_type() == ResultType::Scalar;
+    let any_scalar =
+        left.result_type() == ResultType::Scalar || right.result_type() == ResultType::Scalar;
     if any_scalar && op.is_set() {
-        return refuse(format!("set operator `{}` needs instant vectors on both sides", found.op));
+        return refuse(format!(
+            "set operator `{}` needs instant vectors on both sides",
+            found.op
+        ));
     }
     let matching = match &found.modifier {
         Some(modifier) => matching(modifier)?,
         None => Matching::default(),
     };
-    Ok(Node::Binary(Binary { op, left, right, bool, matching }))
+    Ok(Node::Binary(Binary {
+        op,
+        left,
+        right,
+        bool,
+        matching,
+    }))
 }
 
 fn matching(modifier: &BinModifier) -> Result<Matching, QueryError> {
@@ -223,5 +287,10 @@ fn matching(modifier: &BinModifier) -> Result<Matching, QueryError> {
         VectorMatchCardinality::OneToMany(labels) => (Card::OneToMany, labels.labels.clone()),
         _ => (Card::OneToOne, Vec::new()),
     };
-    Ok(Matching { on, labels, card, include })
+    Ok(Matching {
+        on,
+        labels,
+        card,
+        include,
+    })
 }

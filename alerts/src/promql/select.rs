@@ -22,7 +22,9 @@ pub(super) struct Found {
 impl<'a> Source<'a> {
     /// One recording.
     pub fn new(store: &'a SeriesStore) -> Self {
-        Source { stores: vec![store] }
+        Source {
+            stores: vec![store],
+        }
     }
 
     /// A recording and what was computed from it.
@@ -53,7 +55,10 @@ impl<'a> Source<'a> {
                         if self.stores.len() > 1 {
                             seen.insert(labels.clone(), out.len());
                         }
-                        out.push(Found { labels: labels.clone(), places: vec![(at, *series)] });
+                        out.push(Found {
+                            labels: labels.clone(),
+                            places: vec![(at, *series)],
+                        });
                     }
                 }
             }
@@ -63,7 +68,10 @@ impl<'a> Source<'a> {
 
     /// Samples of a selected series after `from_ms` up to `to_ms`, stale markers included.
     pub(super) fn samples(&self, found: &Found, from_ms: i64, to_ms: i64) -> Samples {
-        let mut parts = found.places.iter().map(|(at, series)| self.stores[*at].samples(*series, from_ms, to_ms));
+        let mut parts = found
+            .places
+            .iter()
+            .map(|(at, series)| self.stores[*at].samples(*series, from_ms, to_ms));
         let first = parts.next().unwrap_or_default();
         parts.fold(first, Samples::merged)
     }
@@ -71,7 +79,11 @@ impl<'a> Source<'a> {
 
 /// The latest sample within `lookback_ms` before each instant (left-open), as values and as instants of the samples.
 /// A stale marker hides the series. The instants must not decrease.
-pub(super) fn latest(samples: &Samples, instants: &[i64], lookback_ms: i64) -> (Vec<f64>, Vec<i64>) {
+pub(super) fn latest(
+    samples: &Samples,
+    instants: &[i64],
+    lookback_ms: i64,
+) -> (Vec<f64>, Vec<i64>) {
     let mut values = Vec::with_capacity(instants.len());
     let mut times = Vec::with_capacity(instants.len());
     let mut next = 0;
@@ -80,9 +92,17 @@ pub(super) fn latest(samples: &Samples, instants: &[i64], lookback_ms: i64) -> (
             next += 1;
         }
         let fresh = next > 0 && samples.t_ms[next - 1] > *t - lookback_ms;
-        let value = if fresh { samples.values[next - 1] } else { STALE };
+        let value = if fresh {
+            samples.values[next - 1]
+        } else {
+            STALE
+        };
         values.push(value);
-        times.push(if is_stale(value) { 0 } else { samples.t_ms[next - 1] });
+        times.push(if is_stale(value) {
+            0
+        } else {
+            samples.t_ms[next - 1]
+        });
     }
     (values, times)
 }

@@ -35,26 +35,55 @@ pub(super) struct View<'a> {
 const SUBQUERY_POINTS_MAX: i64 = 20_000_000;
 
 impl Windows {
-    pub fn read(window: &Window, context: &Context<'_>, instants: &[i64]) -> Result<Windows, EvalFailure> {
+    pub fn read(
+        window: &Window,
+        context: &Context<'_>,
+        instants: &[i64],
+    ) -> Result<Windows, EvalFailure> {
         match &window.source {
             WindowSource::Selector(selector) => {
                 let ends = context.resolve(&selector.when, instants);
-                let (from, to) = (ends.first().copied().unwrap_or(0), ends.last().copied().unwrap_or(0));
+                let (from, to) = (
+                    ends.first().copied().unwrap_or(0),
+                    ends.last().copied().unwrap_or(0),
+                );
                 let series = context
                     .source
                     .select(selector)
                     .into_iter()
                     .map(|found| {
-                        let samples = context.source.samples(&found, from.saturating_sub(window.range_ms), to);
-                        WindowSeries { labels: found.labels, drop_name: false, samples: samples.without_stale() }
+                        let samples = context.source.samples(
+                            &found,
+                            from.saturating_sub(window.range_ms),
+                            to,
+                        );
+                        WindowSeries {
+                            labels: found.labels,
+                            drop_name: false,
+                            samples: samples.without_stale(),
+                        }
                     })
                     .filter(|series| !series.samples.t_ms.is_empty())
                     .collect();
-                Ok(Windows { series, ends, range_ms: window.range_ms })
+                Ok(Windows {
+                    series,
+                    ends,
+                    range_ms: window.range_ms,
+                })
             }
-            WindowSource::Subquery { expr, step_ms, when } => {
+            WindowSource::Subquery {
+                expr,
+                step_ms,
+                when,
+            } => {
                 let ends = context.resolve(when, instants);
-                Self::subquery(expr, step_ms.unwrap_or(context.options.subquery_step_ms), window, ends, context)
+                Self::subquery(
+                    expr,
+                    step_ms.unwrap_or(context.options.subquery_step_ms),
+                    window,
+                    ends,
+                    context,
+                )
             }
         }
     }
@@ -67,10 +96,15 @@ impl Windows {
         ends: Vec<i64>,
         context: &Context<'_>,
     ) -> Result<Windows, EvalFailure> {
-        let (from, to) = (ends.first().copied().unwrap_or(0) - window.range_ms, ends.last().copied().unwrap_or(0));
+        let (from, to) = (
+            ends.first().copied().unwrap_or(0) - window.range_ms,
+            ends.last().copied().unwrap_or(0),
+        );
         let first = (from.div_euclid(step) + 1) * step;
         if (to - first) / step > SUBQUERY_POINTS_MAX {
-            return Err(EvalFailure::new(format!("subquery needs more than {SUBQUERY_POINTS_MAX} points")));
+            return Err(EvalFailure::new(format!(
+                "subquery needs more than {SUBQUERY_POINTS_MAX} points"
+            )));
         }
         let mut inner: Vec<i64> = Vec::new();
         let mut t = first;
@@ -95,19 +129,35 @@ impl Windows {
             .into_iter()
             .map(|column| {
                 let mut samples = Samples::default();
-                for (t, value) in inner.iter().zip(&column.values).filter(|(_, value)| !is_stale(**value)) {
+                for (t, value) in inner
+                    .iter()
+                    .zip(&column.values)
+                    .filter(|(_, value)| !is_stale(**value))
+                {
                     samples.t_ms.push(*t);
                     samples.values.push(*value);
                 }
-                WindowSeries { labels: column.labels, drop_name: column.drop_name, samples }
+                WindowSeries {
+                    labels: column.labels,
+                    drop_name: column.drop_name,
+                    samples,
+                }
             })
             .filter(|series| !series.samples.t_ms.is_empty())
             .collect();
-        Ok(Windows { series, ends, range_ms: window.range_ms })
+        Ok(Windows {
+            series,
+            ends,
+            range_ms: window.range_ms,
+        })
     }
 
     /// Slides over one series; `answer` sees windows that hold at least one sample.
-    pub fn slide(&self, samples: &Samples, mut answer: impl FnMut(usize, &View<'_>) -> Option<f64>) -> Vec<f64> {
+    pub fn slide(
+        &self,
+        samples: &Samples,
+        mut answer: impl FnMut(usize, &View<'_>) -> Option<f64>,
+    ) -> Vec<f64> {
         let (mut low, mut high) = (0, 0);
         let mut out = Vec::with_capacity(self.ends.len());
         for (at, end) in self.ends.iter().enumerate() {
@@ -121,12 +171,15 @@ impl Windows {
             let value = if low == high {
                 None
             } else {
-                answer(at, &View {
-                    t_ms: &samples.t_ms[low..high],
-                    values: &samples.values[low..high],
-                    start_ms: start,
-                    end_ms: *end,
-                })
+                answer(
+                    at,
+                    &View {
+                        t_ms: &samples.t_ms[low..high],
+                        values: &samples.values[low..high],
+                        start_ms: start,
+                        end_ms: *end,
+                    },
+                )
             };
             out.push(value.unwrap_or(STALE));
         }
@@ -134,12 +187,25 @@ impl Windows {
     }
 
     /// Applies `answer` to every series.
-    pub fn columns(self, context: &Context<'_>, keep_name: bool, answer: impl Fn(usize, &View<'_>) -> Option<f64>) -> Vec<Column> {
+    pub fn columns(
+        self,
+        context: &Context<'_>,
+        keep_name: bool,
+        answer: impl Fn(usize, &View<'_>) -> Option<f64>,
+    ) -> Vec<Column> {
         let mut out = Vec::with_capacity(self.series.len());
         for series in &self.series {
             let values = self.slide(&series.samples, &answer);
-            let column = Column { labels: series.labels.clone(), drop_name: series.drop_name, values };
-            out.push(if keep_name { column } else { context.unnamed(column) });
+            let column = Column {
+                labels: series.labels.clone(),
+                drop_name: series.drop_name,
+                values,
+            };
+            out.push(if keep_name {
+                column
+            } else {
+                context.unnamed(column)
+            });
         }
         out
     }

@@ -21,20 +21,38 @@ pub(super) struct AlertStep<'a> {
 impl AlertStep<'_> {
     /// Labels per column, where no label is a template that could depend on the value or on other series.
     pub fn fixed_labels(&self, columns: &[Column]) -> Option<Vec<Labels>> {
-        if !self.rule.labels.iter().all(|(_, template)| template.is_plain()) {
+        if !self
+            .rule
+            .labels
+            .iter()
+            .all(|(_, template)| template.is_plain())
+        {
             return None;
         }
         let named = |column: &Column| {
             let plain = self.rule.labels.iter();
-            let labels = plain.fold(column.labels.without_name(), |labels, (name, value)| labels.with(name, value.text()));
+            let labels = plain.fold(column.labels.without_name(), |labels, (name, value)| {
+                labels.with(name, value.text())
+            });
             labels.with("alertname", &self.rule.name)
         };
         Some(columns.iter().map(named).collect())
     }
 
-    pub fn labels(&self, column: &Column, value: f64, source: &Source<'_>, t_ms: i64, set: &RuleSet) -> Labels {
+    pub fn labels(
+        &self,
+        column: &Column,
+        value: f64,
+        source: &Source<'_>,
+        t_ms: i64,
+        set: &RuleSet,
+    ) -> Labels {
         let expanded = self.expand(&self.rule.labels, &column.labels, value, source, t_ms, set);
-        let labels = expanded.iter().fold(column.labels.without_name(), |labels, (name, text)| labels.with(name, text));
+        let labels = expanded
+            .iter()
+            .fold(column.labels.without_name(), |labels, (name, text)| {
+                labels.with(name, text)
+            });
         labels.with("alertname", &self.rule.name)
     }
 
@@ -46,8 +64,12 @@ impl AlertStep<'_> {
         t_ms: i64,
         set: &RuleSet,
     ) -> BTreeMap<String, String> {
-        let labels = column.map(|column| column.labels.clone()).unwrap_or_default();
-        self.expand(self.annotations, &labels, value, source, t_ms, set).into_iter().collect()
+        let labels = column
+            .map(|column| column.labels.clone())
+            .unwrap_or_default();
+        self.expand(self.annotations, &labels, value, source, t_ms, set)
+            .into_iter()
+            .collect()
     }
 
     fn expand(
@@ -67,7 +89,10 @@ impl AlertStep<'_> {
             value,
             query: &query,
         };
-        templates.iter().map(|(name, template)| (name.clone(), template.expand(&data))).collect()
+        templates
+            .iter()
+            .map(|(name, template)| (name.clone(), template.expand(&data)))
+            .collect()
     }
 
     pub fn history(&self, labels: &Labels) -> AlertHistory {
@@ -86,7 +111,10 @@ impl AlertStep<'_> {
         let mut out = Vec::new();
         for live in machine.live() {
             let state = if live.firing { "firing" } else { "pending" };
-            out.push((live.labels.with(NAME, "ALERTS").with("alertstate", state), 1.0));
+            out.push((
+                live.labels.with(NAME, "ALERTS").with("alertstate", state),
+                1.0,
+            ));
             let since = live.active_at_ms.div_euclid(1000) as f64;
             out.push((live.labels.with(NAME, "ALERTS_FOR_STATE"), since));
         }
@@ -95,10 +123,21 @@ impl AlertStep<'_> {
 }
 
 /// `query` of a template.
-fn instant(text: &str, source: &Source<'_>, options: &Options, t_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
+fn instant(
+    text: &str,
+    source: &Source<'_>,
+    options: &Options,
+    t_ms: i64,
+) -> Result<Vec<(Labels, f64)>, String> {
     let query = Query::parse(text).map_err(|error| error.reason)?;
-    match query.at(source, options, t_ms).map_err(|error| error.reason)? {
-        Answer::Vector(columns) => Ok(columns.into_iter().map(|column| (column.labels, column.values[0])).collect()),
+    match query
+        .at(source, options, t_ms)
+        .map_err(|error| error.reason)?
+    {
+        Answer::Vector(columns) => Ok(columns
+            .into_iter()
+            .map(|column| (column.labels, column.values[0]))
+            .collect()),
         Answer::Scalar(values) => Ok(vec![(Labels::default(), values[0])]),
         Answer::Matrix(_) | Answer::Text(_) => Err("query result is not a vector or scalar".into()),
     }

@@ -94,7 +94,9 @@ impl RuleSet {
     }
 
     /// Rules from texts in memory, each with the name of its file.
-    pub fn from_sources<'a>(sources: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<RuleSet, Vec<RuleError>> {
+    pub fn from_sources<'a>(
+        sources: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<RuleSet, Vec<RuleError>> {
         let (mut set, mut errors) = (RuleSet::default(), Vec::new());
         for (file, text) in sources {
             match parse::parse(file, text) {
@@ -102,7 +104,11 @@ impl RuleSet {
                 Err(found) => errors.extend(found),
             }
         }
-        if errors.is_empty() { Ok(set) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(set)
+        } else {
+            Err(errors)
+        }
     }
 
     /// With labels that templates see as `$externalLabels`.
@@ -113,7 +119,9 @@ impl RuleSet {
 
     /// Every group at the schedule's interval, whatever it says itself: how promtool runs unit tests.
     pub fn at_one_interval(mut self) -> Self {
-        self.groups.iter_mut().for_each(|group| group.interval_ms = None);
+        self.groups
+            .iter_mut()
+            .for_each(|group| group.interval_ms = None);
         self
     }
 
@@ -124,7 +132,10 @@ impl RuleSet {
 
     /// All alerting rules with their group.
     pub fn alerts(&self) -> impl Iterator<Item = (&Group, &Rule)> {
-        self.groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).filter(|(_, rule)| rule.is_alert())
+        self.groups
+            .iter()
+            .flat_map(|group| group.rules.iter().map(move |rule| (group, rule)))
+            .filter(|(_, rule)| rule.is_alert())
     }
 }
 
@@ -136,16 +147,20 @@ impl Rule {
 
     /// The text of a label as written, empty when the rule does not set it.
     pub fn label(&self, name: &str) -> &str {
-        self.labels.iter().find(|(have, _)| have == name).map_or("", |(_, template)| template.text())
+        self.labels
+            .iter()
+            .find(|(have, _)| have == name)
+            .map_or("", |(_, template)| template.text())
     }
 
     /// The text of an annotation as written, empty when the rule does not set it.
     pub fn annotation(&self, name: &str) -> &str {
         match &self.kind {
             RuleKind::Recording => "",
-            RuleKind::Alerting { annotations, .. } => {
-                annotations.iter().find(|(have, _)| have == name).map_or("", |(_, template)| template.text())
-            }
+            RuleKind::Alerting { annotations, .. } => annotations
+                .iter()
+                .find(|(have, _)| have == name)
+                .map_or("", |(_, template)| template.text()),
         }
     }
 }

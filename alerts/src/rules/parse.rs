@@ -31,7 +31,11 @@ impl fmt::Display for RuleError {
         if self.line == 0 {
             return write!(f, "{}: {}", self.file, self.reason);
         }
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.reason)?;
+        write!(
+            f,
+            "{}:{}:{}: {}",
+            self.file, self.line, self.column, self.reason
+        )?;
         let caret = " ".repeat(self.column.saturating_sub(1));
         write!(f, "\n  | {}\n  | {caret}^", self.source_line)
     }
@@ -76,7 +80,10 @@ struct RuleYaml {
 type TextsYaml = BTreeMap<String, Option<String>>;
 
 fn texts(yaml: Option<TextsYaml>) -> BTreeMap<String, String> {
-    yaml.unwrap_or_default().into_iter().map(|(name, text)| (name, text.unwrap_or_default())).collect()
+    yaml.unwrap_or_default()
+        .into_iter()
+        .map(|(name, text)| (name, text.unwrap_or_default()))
+        .collect()
 }
 
 /// The rule files behind a path: itself, or those of a directory.
@@ -90,16 +97,28 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, RuleError> {
     };
     let mut files = vec![path.to_path_buf()];
     if path.is_dir() {
-        let entries = std::fs::read_dir(path).map_err(|error| failed(path, format!("cannot be listed: {error}")))?;
-        files = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-        files.retain(|file| file.extension().is_some_and(|end| end == "yml" || end == "yaml"));
+        let entries = std::fs::read_dir(path)
+            .map_err(|error| failed(path, format!("cannot be listed: {error}")))?;
+        files = entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .collect();
+        files.retain(|file| {
+            file.extension()
+                .is_some_and(|end| end == "yml" || end == "yaml")
+        });
         files.sort();
         if files.is_empty() {
             return Err(failed(path, "holds no *.yml or *.yaml rule file".into()));
         }
     }
-    let read = |file: &Path| std::fs::read_to_string(file).map_err(|error| failed(file, format!("cannot be read: {error}")));
-    files.iter().map(|file| Ok((file.display().to_string(), read(file)?))).collect()
+    let read = |file: &Path| {
+        std::fs::read_to_string(file)
+            .map_err(|error| failed(file, format!("cannot be read: {error}")))
+    };
+    files
+        .iter()
+        .map(|file| Ok((file.display().to_string(), read(file)?)))
+        .collect()
 }
 
 /// The rules of one file.
@@ -108,7 +127,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<RuleError>
     let yaml: FileYaml = match serde_yaml_ng::from_str(text) {
         Ok(yaml) => yaml,
         Err(error) => {
-            let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+            let (line, column) = error
+                .location()
+                .map_or((1, 1), |at| (at.line(), at.column()));
             let reason = error.to_string();
             let reason = reason.split(" at line ").next().unwrap_or(&reason);
             return Err(vec![places.error(line, column, reason.to_string())]);
@@ -145,9 +166,20 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<RuleError>
             rule_number += 1;
         }
         let limit = usize::try_from(yaml.limit).unwrap_or(0);
-        groups.push(Group { file: file.into(), name, interval_ms, query_offset_ms, limit, rules });
+        groups.push(Group {
+            file: file.into(),
+            name,
+            interval_ms,
+            query_offset_ms,
+            limit,
+            rules,
+        });
     }
-    if errors.is_empty() { Ok(groups) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(groups)
+    } else {
+        Err(errors)
+    }
 }
 
 fn checked(
@@ -181,7 +213,10 @@ fn checked(
             ("annotations", !annotations.is_empty()),
         ] {
             if present {
-                refuse(field, format!("`{field}` is not allowed in a recording rule"));
+                refuse(
+                    field,
+                    format!("`{field}` is not allowed in a recording rule"),
+                );
             }
         }
     }
@@ -193,7 +228,10 @@ fn checked(
         }
     }
     for annotation in annotations.keys().filter(|name| !is_name(name, false)) {
-        refuse("annotations", format!("invalid annotation name {annotation:?}"));
+        refuse(
+            "annotations",
+            format!("invalid annotation name {annotation:?}"),
+        );
     }
     let expr = yaml.expr.unwrap_or_default();
     let query = match Query::parse(&expr) {
@@ -209,7 +247,11 @@ fn checked(
         let mut out = Vec::new();
         for (name, text) in texts {
             // Only alerting rules have templates: a recording rule's label is taken as it stands.
-            let parsed = if is_alert { Template::parse(&text) } else { Ok(Template::literal(&text)) };
+            let parsed = if is_alert {
+                Template::parse(&text)
+            } else {
+                Ok(Template::literal(&text))
+            };
             match parsed {
                 Ok(template) => out.push((name, template)),
                 Err(reason) => refuse(field, format!("template of {name}: {reason}")),
@@ -219,7 +261,8 @@ fn checked(
     };
     let labels = templates("labels", labels);
     let annotations = templates("annotations", annotations);
-    let mut duration = |field: &str, text: Option<String>| match text.as_deref().map(parse_duration) {
+    let mut duration = |field: &str, text: Option<String>| match text.as_deref().map(parse_duration)
+    {
         Some(Err(reason)) => {
             refuse(field, reason);
             0
@@ -232,9 +275,23 @@ fn checked(
     let line = places.field(number, "").0;
     match query {
         Ok(query) if errors.is_empty() => {
-            let alerting = RuleKind::Alerting { for_ms, keep_firing_for_ms, annotations };
-            let kind = if is_alert { alerting } else { RuleKind::Recording };
-            Ok(Rule { name, line, query, labels, kind })
+            let alerting = RuleKind::Alerting {
+                for_ms,
+                keep_firing_for_ms,
+                annotations,
+            };
+            let kind = if is_alert {
+                alerting
+            } else {
+                RuleKind::Recording
+            };
+            Ok(Rule {
+                name,
+                line,
+                query,
+                labels,
+                kind,
+            })
         }
         _ => Err(errors),
     }
@@ -263,9 +320,16 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
         let count: i64 = rest[..digits].parse().map_err(|_| bad())?;
         rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let letters = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         // Units stand in order, each at most once.
-        let unit = UNITS.iter().skip(next).position(|(unit, _)| *unit == &rest[..letters]).ok_or_else(bad)? + next;
+        let unit = UNITS
+            .iter()
+            .skip(next)
+            .position(|(unit, _)| *unit == &rest[..letters])
+            .ok_or_else(bad)?
+            + next;
         let part = count.checked_mul(UNITS[unit].1).ok_or_else(bad)?;
         total = total.checked_add(part).ok_or_else(bad)?;
         next = unit + 1;
@@ -294,7 +358,10 @@ impl<'a> Places<'a> {
         for (at, line) in lines.iter().enumerate() {
             let body = line.trim_start();
             let indent = line.len() - body.len();
-            if body.is_empty() || body.starts_with('#') || scalar.is_some_and(|outer| indent > outer) {
+            if body.is_empty()
+                || body.starts_with('#')
+                || scalar.is_some_and(|outer| indent > outer)
+            {
                 continue;
             }
             scalar = None;
@@ -314,21 +381,43 @@ impl<'a> Places<'a> {
                 groups.push(at);
             }
             let value = key.trim_end();
-            if [": |", ": >", ": |-", ": >-", ": |+", ": >+"].iter().any(|end| value.ends_with(end)) {
+            if [": |", ": >", ": |-", ": >-", ": |+", ": >+"]
+                .iter()
+                .any(|end| value.ends_with(end))
+            {
                 scalar = Some(column);
             }
         }
         for (place, (at, _)) in items.iter().enumerate() {
             let next_item = items.get(place + 1).map_or(lines.len(), |(next, _)| *next);
-            let next_group = groups.iter().find(|group| *group > at).copied().unwrap_or(lines.len());
+            let next_group = groups
+                .iter()
+                .find(|group| *group > at)
+                .copied()
+                .unwrap_or(lines.len());
             rules.push((*at, next_item.min(next_group)));
         }
-        Places { file, lines, groups, rules }
+        Places {
+            file,
+            lines,
+            groups,
+            rules,
+        }
     }
 
     fn error(&self, line: usize, column: usize, reason: String) -> RuleError {
-        let source_line = self.lines.get(line.saturating_sub(1)).unwrap_or(&"").to_string();
-        RuleError { file: self.file.into(), line: line.max(1), column: column.max(1), reason, source_line }
+        let source_line = self
+            .lines
+            .get(line.saturating_sub(1))
+            .unwrap_or(&"")
+            .to_string();
+        RuleError {
+            file: self.file.into(),
+            line: line.max(1),
+            column: column.max(1),
+            reason,
+            source_line,
+        }
     }
 
     fn group_line(&self, at: usize) -> usize {
@@ -337,11 +426,16 @@ impl<'a> Places<'a> {
 
     /// Line and column of a field's value; of the rule when the field is not found.
     fn field(&self, rule: usize, field: &str) -> (usize, usize) {
-        let Some((first, end)) = self.rules.get(rule).copied() else { return (1, 1) };
+        let Some((first, end)) = self.rules.get(rule).copied() else {
+            return (1, 1);
+        };
         for at in first..end {
             let line = self.lines[at];
             let key = line.trim_start().trim_start_matches("- ").trim_start();
-            if let Some(value) = key.strip_prefix(field).and_then(|rest| rest.strip_prefix(':')) {
+            if let Some(value) = key
+                .strip_prefix(field)
+                .and_then(|rest| rest.strip_prefix(':'))
+            {
                 let column = line.len() - value.trim_start().len() + 1;
                 return (at + 1, column);
             }

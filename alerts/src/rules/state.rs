@@ -91,7 +91,14 @@ impl Machine {
                     };
                     self.alerts.insert(labels.clone(), fresh);
                     if timing.for_ms > 0 {
-                        report(labels, Transition { t_ms, state: AlertState::Pending, value: *value });
+                        report(
+                            labels,
+                            Transition {
+                                t_ms,
+                                state: AlertState::Pending,
+                                value: *value,
+                            },
+                        );
                     }
                 }
             }
@@ -102,7 +109,14 @@ impl Machine {
             }
             if alert.state == State::Pending && t_ms - alert.active_at_ms >= timing.for_ms {
                 alert.state = State::Firing;
-                report(labels, Transition { t_ms, state: AlertState::Firing, value: alert.value });
+                report(
+                    labels,
+                    Transition {
+                        t_ms,
+                        state: AlertState::Firing,
+                        value: alert.value,
+                    },
+                );
             }
             true
         });
@@ -111,14 +125,31 @@ impl Machine {
     }
 
     /// After the second evaluation since a restart, pending alerts get back the time they had already waited.
-    fn restored(&mut self, timing: Timing, t_ms: i64, report: &mut impl FnMut(&Labels, Transition)) {
-        let Some((before, down_ms, evaluations)) = &mut self.restore else { return };
+    fn restored(
+        &mut self,
+        timing: Timing,
+        t_ms: i64,
+        report: &mut impl FnMut(&Labels, Transition),
+    ) {
+        let Some((before, down_ms, evaluations)) = &mut self.restore else {
+            return;
+        };
         *evaluations += 1;
         if *evaluations == 1 {
             // What was active and is not any more ended while nobody looked.
-            for (labels, alert) in before.iter().filter(|(labels, _)| !self.alerts.contains_key(*labels)) {
+            for (labels, alert) in before
+                .iter()
+                .filter(|(labels, _)| !self.alerts.contains_key(*labels))
+            {
                 if let Some(state) = alert.ended() {
-                    report(labels, Transition { t_ms, state, value: alert.value });
+                    report(
+                        labels,
+                        Transition {
+                            t_ms,
+                            state,
+                            value: alert.value,
+                        },
+                    );
                 }
             }
             return;
@@ -129,7 +160,12 @@ impl Machine {
             return;
         }
         for (labels, alert) in &mut self.alerts {
-            let Some(old) = before.get(labels).filter(|old| old.state != State::Resolved) else { continue };
+            let Some(old) = before
+                .get(labels)
+                .filter(|old| old.state != State::Resolved)
+            else {
+                continue;
+            };
             // The series holds whole seconds.
             let active_ms = old.active_at_ms.div_euclid(1000) * 1000;
             let remaining = timing.for_ms - (down_ms - active_ms);
@@ -145,11 +181,14 @@ impl Machine {
 
     /// Alerts that are pending or firing.
     pub fn live(&self) -> impl Iterator<Item = Live<'_>> {
-        self.alerts.iter().filter(|(_, alert)| alert.state != State::Resolved).map(|(labels, alert)| Live {
-            labels,
-            firing: alert.state == State::Firing,
-            active_at_ms: alert.active_at_ms,
-        })
+        self.alerts
+            .iter()
+            .filter(|(_, alert)| alert.state != State::Resolved)
+            .map(|(labels, alert)| Live {
+                labels,
+                firing: alert.state == State::Firing,
+                active_at_ms: alert.active_at_ms,
+            })
     }
 }
 
@@ -177,9 +216,20 @@ impl Alert {
             }
         }
         if let Some(state) = self.ended() {
-            report(labels, Transition { t_ms, state, value: self.value });
+            report(
+                labels,
+                Transition {
+                    t_ms,
+                    state,
+                    value: self.value,
+                },
+            );
         }
-        if self.state == State::Pending || self.resolved_at_ms.is_some_and(|at| t_ms - at > RESOLVED_KEPT_MS) {
+        if self.state == State::Pending
+            || self
+                .resolved_at_ms
+                .is_some_and(|at| t_ms - at > RESOLVED_KEPT_MS)
+        {
             return false;
         }
         if self.state != State::Resolved {
@@ -196,7 +246,10 @@ mod tests {
 
     /// `x` holds, `.` does not, at 15 s steps; `!` restarts before the next step. Answers each change with its second.
     fn life(for_s: i64, keep_s: i64, steps: &str) -> String {
-        let timing = Timing { for_ms: for_s * 1000, keep_firing_for_ms: keep_s * 1000 };
+        let timing = Timing {
+            for_ms: for_s * 1000,
+            keep_firing_for_ms: keep_s * 1000,
+        };
         let (mut machine, mut out, mut t_ms) = (Machine::default(), Vec::new(), 0);
         let holding = [(Labels::of(&[("alertname", "A")]), 1.0)];
         for step in steps.chars().filter(|step| !step.is_whitespace()) {
@@ -206,7 +259,11 @@ mod tests {
             }
             let now = if step == 'x' { &holding[..] } else { &[] };
             machine.tick(timing, t_ms, now, |_, change| {
-                out.push(format!("{}@{}", format!("{:?}", change.state).to_lowercase(), change.t_ms / 1000));
+                out.push(format!(
+                    "{}@{}",
+                    format!("{:?}", change.state).to_lowercase(),
+                    change.t_ms / 1000
+                ));
             });
             t_ms += 15_000;
         }
@@ -226,10 +283,19 @@ mod tests {
             (0, 30, "x..", "firing@0"),
             (0, 30, "x...", "firing@0 resolved@45"),
             (0, 30, "x..x...", "firing@0 resolved@90"),
-            (30, 60, "xx.xxx", "pending@0 inactive@30 pending@45 firing@75"),
+            (
+                30,
+                60,
+                "xx.xxx",
+                "pending@0 inactive@30 pending@45 firing@75",
+            ),
         ];
         for (for_s, keep_s, steps, want) in cases {
-            assert_eq!(life(for_s, keep_s, steps), want, "for {for_s} keep {keep_s}: {steps}");
+            assert_eq!(
+                life(for_s, keep_s, steps),
+                want,
+                "for {for_s} keep {keep_s}: {steps}"
+            );
         }
     }
 
@@ -242,7 +308,10 @@ mod tests {
         assert_eq!(life(1200, 0, &steps), "pending@0 pending@915 firing@1530");
         // It was firing: it fires again as soon as it is restored.
         let steps = format!("{}!{}", "x".repeat(81), "xxxx");
-        assert_eq!(life(1200, 0, &steps), "pending@0 firing@1200 pending@1215 firing@1245");
+        assert_eq!(
+            life(1200, 0, &steps),
+            "pending@0 firing@1200 pending@1215 firing@1245"
+        );
         // It ended while nobody looked.
         assert_eq!(life(0, 0, "x!."), "firing@0 resolved@15");
     }

@@ -7,14 +7,68 @@ use super::run::Value;
 use crate::number::{format_e, format_f, format_g};
 
 const KNOWN: [&str; 48] = [
-    "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "print", "printf", "println", "query", "first",
-    "label", "value", "strvalue", "args", "reReplaceAll", "match", "title", "toUpper", "toLower", "sortByLabel",
-    "stripPort", "stripDomain", "humanize", "humanize1024", "humanizeDuration", "humanizePercentage",
-    "humanizeTimestamp", "toTime", "parseDuration", "externalURL", "graphLink", "tableLink", "safeHtml", "tmpl",
-    "pathPrefix", "html", "js", "urlquery", "urlQueryEscape", "call", "slice", "now",
+    "and",
+    "or",
+    "not",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "len",
+    "index",
+    "print",
+    "printf",
+    "println",
+    "query",
+    "first",
+    "label",
+    "value",
+    "strvalue",
+    "args",
+    "reReplaceAll",
+    "match",
+    "title",
+    "toUpper",
+    "toLower",
+    "sortByLabel",
+    "stripPort",
+    "stripDomain",
+    "humanize",
+    "humanize1024",
+    "humanizeDuration",
+    "humanizePercentage",
+    "humanizeTimestamp",
+    "toTime",
+    "parseDuration",
+    "externalURL",
+    "graphLink",
+    "tableLink",
+    "safeHtml",
+    "tmpl",
+    "pathPrefix",
+    "html",
+    "js",
+    "urlquery",
+    "urlQueryEscape",
+    "call",
+    "slice",
+    "now",
 ];
 const UNSUPPORTED: [&str; 13] = [
-    "graphLink", "tableLink", "safeHtml", "tmpl", "pathPrefix", "html", "js", "urlquery", "urlQueryEscape", "call", "slice", "now",
+    "graphLink",
+    "tableLink",
+    "safeHtml",
+    "tmpl",
+    "pathPrefix",
+    "html",
+    "js",
+    "urlquery",
+    "urlQueryEscape",
+    "call",
+    "slice",
+    "now",
     "toDuration",
 ];
 
@@ -31,8 +85,16 @@ pub(super) fn check(name: &str) -> Result<(), String> {
 
 /// Calls a function.
 pub(super) fn call(name: &str, args: Vec<Value>, data: &Data<'_>) -> Result<Value, String> {
-    let text = |at: usize| args.get(at).map(Value::to_string).ok_or_else(|| wrong(name, args.len()));
-    let number = |at: usize| args.get(at).ok_or_else(|| wrong(name, args.len())).and_then(Value::number);
+    let text = |at: usize| {
+        args.get(at)
+            .map(Value::to_string)
+            .ok_or_else(|| wrong(name, args.len()))
+    };
+    let number = |at: usize| {
+        args.get(at)
+            .ok_or_else(|| wrong(name, args.len()))
+            .and_then(Value::number)
+    };
     Ok(match name {
         "humanize" => Value::Text(humanize(number(0)?)),
         "humanize1024" => Value::Text(humanize_1024(number(0)?)),
@@ -49,13 +111,28 @@ pub(super) fn call(name: &str, args: Vec<Value>, data: &Data<'_>) -> Result<Valu
         "stripPort" => Value::Text(strip_port(&text(0)?)),
         "stripDomain" => Value::Text(strip_domain(&text(0)?)),
         "match" => Value::Bool(regex(&text(0)?)?.is_match(&text(1)?)),
-        "reReplaceAll" => Value::Text(regex(&text(0)?)?.replace_all(&text(2)?, &*text(1)?).into_owned()),
+        "reReplaceAll" => Value::Text(
+            regex(&text(0)?)?
+                .replace_all(&text(2)?, &*text(1)?)
+                .into_owned(),
+        ),
         "externalURL" => Value::Text(data.external_url.to_string()),
         "query" => {
-            let found = (data.query)(&text(0)?).map_err(|error| format!("error executing query: {error}"))?;
-            Value::List(found.iter().map(|(labels, value)| Value::sample(labels, *value)).collect())
+            let found = (data.query)(&text(0)?)
+                .map_err(|error| format!("error executing query: {error}"))?;
+            Value::List(
+                found
+                    .iter()
+                    .map(|(labels, value)| Value::sample(labels, *value))
+                    .collect(),
+            )
         }
-        "args" => Value::Map(args.into_iter().enumerate().map(|(at, value)| (format!("arg{at}"), value)).collect()),
+        "args" => Value::Map(
+            args.into_iter()
+                .enumerate()
+                .map(|(at, value)| (format!("arg{at}"), value))
+                .collect(),
+        ),
         "print" | "println" => Value::Text(print(&args, name == "println")),
         "printf" => Value::Text(printf(&text(0)?, args.get(1..).unwrap_or(&[]))),
         "first" | "value" | "label" | "strvalue" | "sortByLabel" => samples(name, &args)?,
@@ -75,25 +152,35 @@ fn regex(pattern: &str) -> Result<Regex, String> {
 
 fn samples(name: &str, args: &[Value]) -> Result<Value, String> {
     match (name, args) {
-        ("first", [Value::List(items)]) => {
-            items.first().cloned().ok_or_else(|| "first() called on vector with no elements".to_string())
-        }
-        ("value", [Value::Map(sample)]) => sample.get("Value").cloned().ok_or_else(|| "value: not a sample".to_string()),
+        ("first", [Value::List(items)]) => items
+            .first()
+            .cloned()
+            .ok_or_else(|| "first() called on vector with no elements".to_string()),
+        ("value", [Value::Map(sample)]) => sample
+            .get("Value")
+            .cloned()
+            .ok_or_else(|| "value: not a sample".to_string()),
         ("strvalue", [Value::Map(sample)]) => match sample.get("Labels") {
-            Some(Value::Map(labels)) => Ok(labels.get("__value__").cloned().unwrap_or(Value::Text(String::new()))),
+            Some(Value::Map(labels)) => Ok(labels
+                .get("__value__")
+                .cloned()
+                .unwrap_or(Value::Text(String::new()))),
             _ => Err("strvalue: not a sample".into()),
         },
         ("label", [name, Value::Map(sample)]) => match sample.get("Labels") {
-            Some(Value::Map(labels)) => {
-                Ok(labels.get(&name.to_string()).cloned().unwrap_or(Value::Text(String::new())))
-            }
+            Some(Value::Map(labels)) => Ok(labels
+                .get(&name.to_string())
+                .cloned()
+                .unwrap_or(Value::Text(String::new()))),
             _ => Err("label: not a sample".into()),
         },
         ("sortByLabel", [name, Value::List(items)]) => {
             let name = name.to_string();
             let key = |sample: &Value| match sample {
                 Value::Map(sample) => match sample.get("Labels") {
-                    Some(Value::Map(labels)) => labels.get(&name).map(Value::to_string).unwrap_or_default(),
+                    Some(Value::Map(labels)) => {
+                        labels.get(&name).map(Value::to_string).unwrap_or_default()
+                    }
                     _ => String::new(),
                 },
                 _ => String::new(),
@@ -111,28 +198,37 @@ fn collection(name: &str, args: &[Value]) -> Result<Value, String> {
         ("len", [Value::List(items)]) => Ok(Value::Int(items.len() as i64)),
         ("len", [Value::Map(map)]) => Ok(Value::Int(map.len() as i64)),
         ("len", [Value::Text(text)]) => Ok(Value::Int(text.len() as i64)),
-        ("index", [Value::Map(map), key]) => {
-            Ok(map.get(&key.to_string()).cloned().unwrap_or(Value::Text(String::new())))
-        }
+        ("index", [Value::Map(map), key]) => Ok(map
+            .get(&key.to_string())
+            .cloned()
+            .unwrap_or(Value::Text(String::new()))),
         ("index", [Value::List(items), Value::Int(at)]) => {
             let found = usize::try_from(*at).ok().and_then(|at| items.get(at));
-            found.cloned().ok_or_else(|| format!("error calling index: index out of range: {at}"))
+            found
+                .cloned()
+                .ok_or_else(|| format!("error calling index: index out of range: {at}"))
         }
         _ => Err(format!("error calling {name}: wrong arguments")),
     }
 }
 
 fn compare(name: &str, args: &[Value]) -> Result<Value, String> {
-    let [first, rest @ ..] = args else { return Err(wrong(name, 0)) };
+    let [first, rest @ ..] = args else {
+        return Err(wrong(name, 0));
+    };
     if rest.is_empty() || (rest.len() > 1 && name != "eq") {
-        return Err(format!("error calling {name}: missing argument for comparison"));
+        return Err(format!(
+            "error calling {name}: missing argument for comparison"
+        ));
     }
     let order = |a: &Value, b: &Value| match (a, b) {
         (Value::Int(a), Value::Int(b)) => Ok(a.partial_cmp(b)),
         (Value::Float(a), Value::Float(b)) => Ok(a.partial_cmp(b)),
         (Value::Text(a), Value::Text(b)) => Ok(a.partial_cmp(b)),
         (Value::Bool(a), Value::Bool(b)) if matches!(name, "eq" | "ne") => Ok(a.partial_cmp(b)),
-        _ => Err(format!("error calling {name}: incompatible types for comparison")),
+        _ => Err(format!(
+            "error calling {name}: incompatible types for comparison"
+        )),
     };
     let mut holds = false;
     for other in rest {
@@ -150,7 +246,12 @@ fn compare(name: &str, args: &[Value]) -> Result<Value, String> {
     Ok(Value::Bool(holds))
 }
 
-fn scaled(mut value: f64, by: f64, prefixes: &[&'static str], more: impl Fn(f64) -> bool) -> (f64, &'static str) {
+fn scaled(
+    mut value: f64,
+    by: f64,
+    prefixes: &[&'static str],
+    more: impl Fn(f64) -> bool,
+) -> (f64, &'static str) {
     let mut prefix = "";
     for next in prefixes {
         if !more(value) {
@@ -169,7 +270,12 @@ fn humanize(value: f64) -> String {
         return format_g(value, Some(4));
     }
     let (value, prefix) = if value.abs() >= 1.0 {
-        scaled(value, 1.0 / 1000.0, &["k", "M", "G", "T", "P", "E", "Z", "Y"], |v| v.abs() >= 1000.0)
+        scaled(
+            value,
+            1.0 / 1000.0,
+            &["k", "M", "G", "T", "P", "E", "Z", "Y"],
+            |v| v.abs() >= 1000.0,
+        )
     } else {
         scaled(value, 1000.0, &SMALL, |v| v.abs() < 1.0)
     };
@@ -198,7 +304,12 @@ fn humanize_duration(value: f64) -> String {
     }
     let sign = if value < 0.0 { "-" } else { "" };
     let whole = value.abs() as i64;
-    let (seconds, minutes, hours, days) = (whole % 60, whole / 60 % 60, whole / 3600 % 24, whole / 86400);
+    let (seconds, minutes, hours, days) = (
+        whole % 60,
+        whole / 60 % 60,
+        whole / 3600 % 24,
+        whole / 86400,
+    );
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{sign}{}s", format_g(value.abs(), Some(4))),
         (0, 0, _) => format!("{sign}{minutes}m {seconds}s"),
@@ -213,21 +324,30 @@ fn timestamp(seconds: f64) -> String {
         return format_g(seconds, Some(4));
     }
     let nanos = (seconds * 1e9) as i128;
-    let (whole, nanos) = (nanos.div_euclid(1_000_000_000) as i64, nanos.rem_euclid(1_000_000_000));
+    let (whole, nanos) = (
+        nanos.div_euclid(1_000_000_000) as i64,
+        nanos.rem_euclid(1_000_000_000),
+    );
     let (year, month, day) = crate::promql::civil(whole);
     let of_day = whole.rem_euclid(86400);
     let fraction = format!("{nanos:09}");
     let fraction = fraction.trim_end_matches('0');
     let point = if fraction.is_empty() { "" } else { "." };
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{point}{fraction} +0000 UTC")
+    format!(
+        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{point}{fraction} +0000 UTC"
+    )
 }
 
 fn title(text: &str) -> String {
     let mut start = true;
     text.chars()
         .map(|c| {
-            let out = if start { c.to_uppercase().next().unwrap_or(c) } else { c };
+            let out = if start {
+                c.to_uppercase().next().unwrap_or(c)
+            } else {
+                c
+            };
             start = !(c.is_alphanumeric() || c == '_' || c == '\'');
             out
         })
@@ -236,8 +356,12 @@ fn title(text: &str) -> String {
 
 fn strip_port(text: &str) -> String {
     match text.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') && (!host.contains(':') || host.starts_with('[')) => {
-            host.trim_start_matches('[').trim_end_matches(']').to_string()
+        Some((host, port))
+            if !port.contains(']') && (!host.contains(':') || host.starts_with('[')) =>
+        {
+            host.trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_string()
         }
         _ => text.to_string(),
     }
@@ -317,7 +441,9 @@ fn printf(format: &str, args: &[Value]) -> String {
             },
         }
     }
-    let extra: Vec<String> = args.map(|value| format!("{}={value}", kind(value))).collect();
+    let extra: Vec<String> = args
+        .map(|value| format!("{}={value}", kind(value)))
+        .collect();
     if !extra.is_empty() {
         out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
     }
@@ -338,7 +464,13 @@ fn kind(value: &Value) -> &'static str {
 
 impl Verb {
     fn write(&self, letter: char, value: &Value) -> String {
-        let signed = |text: String| if self.plus && !text.starts_with(['-', '+']) { format!("+{text}") } else { text };
+        let signed = |text: String| {
+            if self.plus && !text.starts_with(['-', '+']) {
+                format!("+{text}")
+            } else {
+                text
+            }
+        };
         match (letter, value) {
             ('v', value) => value.to_string(),
             ('s', Value::Text(text)) => match self.precision {
@@ -350,8 +482,12 @@ impl Verb {
             ('t', Value::Bool(value)) => value.to_string(),
             ('d', Value::Int(value)) => signed(value.to_string()),
             ('x', Value::Int(value)) => format!("{value:x}"),
-            ('f' | 'F', Value::Float(value)) => signed(format_f(*value, Some(self.precision.unwrap_or(6)))),
-            ('e', Value::Float(value)) => signed(format_e(*value, Some(self.precision.unwrap_or(6)))),
+            ('f' | 'F', Value::Float(value)) => {
+                signed(format_f(*value, Some(self.precision.unwrap_or(6))))
+            }
+            ('e', Value::Float(value)) => {
+                signed(format_e(*value, Some(self.precision.unwrap_or(6))))
+            }
             ('g', Value::Float(value)) => signed(format_g(*value, self.precision)),
             (letter, value) => format!("%!{letter}({}={value})", kind(value)),
         }

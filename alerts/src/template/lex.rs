@@ -43,7 +43,9 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, String> {
             let after = comment[end + 2..].trim_start();
             let after_trim = after.strip_prefix('-').unwrap_or(after);
             trim = after.len() != after_trim.len();
-            rest = after_trim.strip_prefix("}}").ok_or("comment ends before closing delimiter")?;
+            rest = after_trim
+                .strip_prefix("}}")
+                .ok_or("comment ends before closing delimiter")?;
             continue;
         }
         let (tokens, after, trims) = tokens(inner)?;
@@ -66,12 +68,16 @@ fn tokens(text: &str) -> Result<(Vec<Token>, &str, bool), String> {
             }
         }
         rest = spaceless;
-        let Some(first) = rest.chars().next() else { return Err("unclosed action".into()) };
+        let Some(first) = rest.chars().next() else {
+            return Err("unclosed action".into());
+        };
         if let Some(after) = rest.strip_prefix("}}") {
             return Ok((out, after, false));
         }
         let name_end = |from: usize| {
-            rest[from..].find(|c: char| !c.is_alphanumeric() && c != '_').map_or(rest.len(), |end| end + from)
+            rest[from..]
+                .find(|c: char| !c.is_alphanumeric() && c != '_')
+                .map_or(rest.len(), |end| end + from)
         };
         let (token, length) = match first {
             '"' | '`' => quoted(rest, first)?,

@@ -44,12 +44,20 @@ impl Template {
     /// Parses; the error says what is wrong.
     pub fn parse(text: &str) -> Result<Template, String> {
         let (steps, defined) = parse::parse(text)?;
-        Ok(Template { text: text.to_string(), steps, defined })
+        Ok(Template {
+            text: text.to_string(),
+            steps,
+            defined,
+        })
     }
 
     /// Text that is no template, whatever it contains (labels of recording rules).
     pub fn literal(text: &str) -> Template {
-        Template { text: text.to_string(), steps: vec![Step::Text(text.to_string())], defined: BTreeMap::new() }
+        Template {
+            text: text.to_string(),
+            steps: vec![Step::Text(text.to_string())],
+            defined: BTreeMap::new(),
+        }
     }
 
     /// True when expansion always answers the text itself.
@@ -79,7 +87,10 @@ mod tests {
         let labels = Labels::of(&[("instance", "a:80"), ("job", "x")]);
         let external = Labels::of(&[("region", "eu")]);
         let query = |text: &str| match text {
-            "up" => Ok(vec![(Labels::of(&[("__name__", "up"), ("job", "b")]), 2.0), (Labels::of(&[("job", "a")]), 1.0)]),
+            "up" => Ok(vec![
+                (Labels::of(&[("__name__", "up"), ("job", "b")]), 2.0),
+                (Labels::of(&[("job", "a")]), 1.0),
+            ]),
             "none" => Ok(vec![]),
             other => Err(format!("bad query {other}")),
         };
@@ -105,34 +116,91 @@ mod tests {
             ("plain", "plain"),
             ("{{ $labels.instance }} of {{ .Labels.job }}", "a:80 of x"),
             ("{{ $labels.missing }}!", "!"),
-            ("{{ $value }} {{ .Value | printf \"%.2f\" }}", "1.234567891e+06 1234567.89"),
+            (
+                "{{ $value }} {{ .Value | printf \"%.2f\" }}",
+                "1.234567891e+06 1234567.89",
+            ),
             ("{{ $value | humanize }}", "1.235M"),
-            ("{{ humanize1024 2048.0 }} {{ 0.1234 | humanizePercentage }}", "2ki 12.34%"),
-            ("{{ humanizeDuration 3661.0 }} {{ 0.0015 | humanizeDuration }}", "1h 1m 1s 1.5ms"),
-            ("{{ $externalLabels.region }} {{ $externalURL }}", "eu http://p"),
+            (
+                "{{ humanize1024 2048.0 }} {{ 0.1234 | humanizePercentage }}",
+                "2ki 12.34%",
+            ),
+            (
+                "{{ humanizeDuration 3661.0 }} {{ 0.0015 | humanizeDuration }}",
+                "1h 1m 1s 1.5ms",
+            ),
+            (
+                "{{ $externalLabels.region }} {{ $externalURL }}",
+                "eu http://p",
+            ),
             ("{{ index $labels \"job\" }}", "x"),
             ("{{- 1 -}} x {{/* note */}}y", "1x y"),
-            ("{{ printf \"%s=%d %5.1f|%-4s|%q %v %%\" \"a\" 3 2.25 \"b\" \"c\" true }}", "a=3   2.2|b   |\"c\" true %"),
-            ("{{ toUpper \"a\" }}{{ \"B\" | toLower }}{{ title \"ab cd\" }}", "AbAb Cd"),
-            ("{{ reReplaceAll \"(.*):80\" \"$1\" $labels.instance }} {{ stripPort $labels.instance }}", "a a"),
-            ("{{ humanizeTimestamp 1.7e9 }}", "2023-11-14 22:13:20 +0000 UTC"),
+            (
+                "{{ printf \"%s=%d %5.1f|%-4s|%q %v %%\" \"a\" 3 2.25 \"b\" \"c\" true }}",
+                "a=3   2.2|b   |\"c\" true %",
+            ),
+            (
+                "{{ toUpper \"a\" }}{{ \"B\" | toLower }}{{ title \"ab cd\" }}",
+                "AbAb Cd",
+            ),
+            (
+                "{{ reReplaceAll \"(.*):80\" \"$1\" $labels.instance }} {{ stripPort $labels.instance }}",
+                "a a",
+            ),
+            (
+                "{{ humanizeTimestamp 1.7e9 }}",
+                "2023-11-14 22:13:20 +0000 UTC",
+            ),
         ]);
     }
 
     #[test]
     fn control_flow() {
         check(&[
-            ("{{ if eq $labels.job \"x\" }}yes{{ else }}no{{ end }}", "yes"),
-            ("{{ if gt $value 2e6 }}a{{ else if lt $value 2e6 }}b{{ else }}c{{ end }}", "b"),
-            ("{{ if and (match \"^a\" $labels.instance) (not false) }}m{{ end }}", "m"),
-            ("{{ with $labels.job }}[{{ . }}]{{ end }}{{ with $labels.none }}x{{ else }}-{{ end }}", "[x]-"),
-            ("{{ range query \"up\" }}{{ .Labels.job }}={{ .Value }};{{ end }}", "b=2;a=1;"),
-            ("{{ range sortByLabel \"job\" (query \"up\") }}{{ label \"job\" . }}{{ end }}", "ab"),
-            ("{{ range $i, $s := query \"up\" }}{{ $i }}{{ $s | value }} {{ end }}", "02 11 "),
-            ("{{ range query \"none\" }}x{{ else }}empty{{ end }}", "empty"),
-            ("{{ with query \"up\" }}{{ . | first | value | humanize }}{{ end }}", "2"),
-            ("{{ $x := 1 }}{{ if true }}{{ $x = 2 }}{{ end }}{{ $x }}", "2"),
-            ("{{ define \"t\" }}<{{ . }}>{{ end }}{{ template \"t\" 5 }}", "<5>"),
+            (
+                "{{ if eq $labels.job \"x\" }}yes{{ else }}no{{ end }}",
+                "yes",
+            ),
+            (
+                "{{ if gt $value 2e6 }}a{{ else if lt $value 2e6 }}b{{ else }}c{{ end }}",
+                "b",
+            ),
+            (
+                "{{ if and (match \"^a\" $labels.instance) (not false) }}m{{ end }}",
+                "m",
+            ),
+            (
+                "{{ with $labels.job }}[{{ . }}]{{ end }}{{ with $labels.none }}x{{ else }}-{{ end }}",
+                "[x]-",
+            ),
+            (
+                "{{ range query \"up\" }}{{ .Labels.job }}={{ .Value }};{{ end }}",
+                "b=2;a=1;",
+            ),
+            (
+                "{{ range sortByLabel \"job\" (query \"up\") }}{{ label \"job\" . }}{{ end }}",
+                "ab",
+            ),
+            (
+                "{{ range $i, $s := query \"up\" }}{{ $i }}{{ $s | value }} {{ end }}",
+                "02 11 ",
+            ),
+            (
+                "{{ range query \"none\" }}x{{ else }}empty{{ end }}",
+                "empty",
+            ),
+            (
+                "{{ with query \"up\" }}{{ . | first | value | humanize }}{{ end }}",
+                "2",
+            ),
+            (
+                "{{ $x := 1 }}{{ if true }}{{ $x = 2 }}{{ end }}{{ $x }}",
+                "2",
+            ),
+            (
+                "{{ define \"t\" }}<{{ . }}>{{ end }}{{ template \"t\" 5 }}",
+                "<5>",
+            ),
             ("{{ len (query \"up\") }}", "2"),
         ]);
     }
@@ -140,13 +208,25 @@ mod tests {
     #[test]
     fn what_fails_is_text_or_refused_never_silent() {
         check(&[
-            ("{{ query \"boom\" }}", "<error expanding template: error executing query: bad query boom>"),
-            ("{{ graphLink \"up\" }}", "refused: function \"graphLink\" is not supported in rules"),
+            (
+                "{{ query \"boom\" }}",
+                "<error expanding template: error executing query: bad query boom>",
+            ),
+            (
+                "{{ graphLink \"up\" }}",
+                "refused: function \"graphLink\" is not supported in rules",
+            ),
             ("{{ nosuch }}", "refused: function \"nosuch\" not defined"),
-            ("{{ if true }}x", "refused: unexpected end of template: `end` is missing"),
+            (
+                "{{ if true }}x",
+                "refused: unexpected end of template: `end` is missing",
+            ),
             ("{{ $nosuch }}", "refused: undefined variable \"$nosuch\""),
             ("{{ 1", "refused: unclosed action"),
-            ("{{ query \"none\" | first | value }}", "<error expanding template: first() called on vector with no elements>"),
+            (
+                "{{ query \"none\" | first | value }}",
+                "<error expanding template: first() called on vector with no elements>",
+            ),
         ]);
     }
 }

@@ -12,11 +12,34 @@ pub(super) enum Step {
     /// Writes the pipeline's value.
     Write(Pipeline),
     /// `$a := …` or `$a = …`; writes nothing.
-    Assign { name: String, declare: bool, value: Pipeline },
-    If { condition: Pipeline, bound: Option<String>, then: Vec<Step>, other: Vec<Step> },
-    With { value: Pipeline, bound: Option<String>, then: Vec<Step>, other: Vec<Step> },
-    Range { value: Pipeline, key: Option<String>, item: Option<String>, each: Vec<Step>, other: Vec<Step> },
-    Template { name: String, value: Option<Pipeline> },
+    Assign {
+        name: String,
+        declare: bool,
+        value: Pipeline,
+    },
+    If {
+        condition: Pipeline,
+        bound: Option<String>,
+        then: Vec<Step>,
+        other: Vec<Step>,
+    },
+    With {
+        value: Pipeline,
+        bound: Option<String>,
+        then: Vec<Step>,
+        other: Vec<Step>,
+    },
+    Range {
+        value: Pipeline,
+        key: Option<String>,
+        item: Option<String>,
+        each: Vec<Step>,
+        other: Vec<Step>,
+    },
+    Template {
+        name: String,
+        value: Option<Pipeline>,
+    },
     Break,
     Continue,
 }
@@ -42,7 +65,12 @@ type Defined = BTreeMap<String, Vec<Step>>;
 
 pub(super) fn parse(text: &str) -> Result<(Vec<Step>, Defined), String> {
     let pieces = pieces(text)?;
-    let mut parser = Parser { pieces, at: 0, defined: Defined::new(), variables: Vec::new() };
+    let mut parser = Parser {
+        pieces,
+        at: 0,
+        defined: Defined::new(),
+        variables: Vec::new(),
+    };
     for name in ["$", "$labels", "$externalLabels", "$externalURL", "$value"] {
         parser.variables.push(name.to_string());
     }
@@ -74,7 +102,9 @@ impl Parser {
         let depth = self.variables.len();
         let mut steps = Vec::new();
         let end = loop {
-            let Some(piece) = self.pieces.get_mut(self.at) else { break End::Finished };
+            let Some(piece) = self.pieces.get_mut(self.at) else {
+                break End::Finished;
+            };
             let piece = std::mem::replace(piece, Piece::Text(String::new()));
             self.at += 1;
             match piece {
@@ -84,7 +114,9 @@ impl Parser {
                     let tokens = trimmed(&tokens);
                     match tokens.first() {
                         Some(Token::Word(word)) if word == "end" => break End::Closed,
-                        Some(Token::Word(word)) if word == "else" => break End::Else(trimmed(&tokens[1..]).to_vec()),
+                        Some(Token::Word(word)) if word == "else" => {
+                            break End::Else(trimmed(&tokens[1..]).to_vec());
+                        }
                         _ => steps.extend(self.action(tokens)?),
                     }
                 }
@@ -109,21 +141,39 @@ impl Parser {
                 Some(step?)
             }
             "define" | "block" => {
-                let [Token::Text(name), tail @ ..] = rest else { return Err(format!("{word} needs a quoted name")) };
+                let [Token::Text(name), tail @ ..] = rest else {
+                    return Err(format!("{word} needs a quoted name"));
+                };
                 let name = name.clone();
-                let value = if word == "block" { Some(self.pipeline(trimmed(tail))?) } else { None };
+                let value = if word == "block" {
+                    Some(self.pipeline(trimmed(tail))?)
+                } else {
+                    None
+                };
                 let (steps, end) = self.block()?;
                 if !matches!(end, End::Closed) {
                     return Err(format!("unexpected end of {word} {name:?}"));
                 }
                 self.defined.insert(name.clone(), steps);
-                value.map(|value| Step::Template { name, value: Some(value) })
+                value.map(|value| Step::Template {
+                    name,
+                    value: Some(value),
+                })
             }
             "template" => {
-                let [Token::Text(name), tail @ ..] = rest else { return Err("template needs a quoted name".into()) };
+                let [Token::Text(name), tail @ ..] = rest else {
+                    return Err("template needs a quoted name".into());
+                };
                 let tail = trimmed(tail);
-                let value = if tail.is_empty() { None } else { Some(self.pipeline(tail)?) };
-                Some(Step::Template { name: name.clone(), value })
+                let value = if tail.is_empty() {
+                    None
+                } else {
+                    Some(self.pipeline(tail)?)
+                };
+                Some(Step::Template {
+                    name: name.clone(),
+                    value,
+                })
             }
             "break" => Some(Step::Break),
             "continue" => Some(Step::Continue),
@@ -142,14 +192,21 @@ impl Parser {
                         true => self.variables.push(name.clone()),
                         false => self.known(&name)?,
                     }
-                    Ok(Step::Assign { name, declare, value })
+                    Ok(Step::Assign {
+                        name,
+                        declare,
+                        value,
+                    })
                 }
             },
         }
     }
 
     /// `$a :=`, `$a =` or `$a, $b :=` in front of a pipeline.
-    fn bindings<'t>(&self, tokens: &'t [Token]) -> Result<(Vec<String>, bool, &'t [Token]), String> {
+    fn bindings<'t>(
+        &self,
+        tokens: &'t [Token],
+    ) -> Result<(Vec<String>, bool, &'t [Token]), String> {
         let mut names = Vec::new();
         for (at, token) in tokens.iter().enumerate() {
             match token {
@@ -192,10 +249,32 @@ impl Parser {
         };
         let mut names = names.into_iter();
         Ok(match (word, names.len()) {
-            ("if", 0 | 1) => Step::If { condition: value, bound: names.next(), then, other },
-            ("with", 0 | 1) => Step::With { value, bound: names.next(), then, other },
-            ("range", 0 | 1) => Step::Range { value, key: None, item: names.next(), each: then, other },
-            ("range", 2) => Step::Range { value, key: names.next(), item: names.next(), each: then, other },
+            ("if", 0 | 1) => Step::If {
+                condition: value,
+                bound: names.next(),
+                then,
+                other,
+            },
+            ("with", 0 | 1) => Step::With {
+                value,
+                bound: names.next(),
+                then,
+                other,
+            },
+            ("range", 0 | 1) => Step::Range {
+                value,
+                key: None,
+                item: names.next(),
+                each: then,
+                other,
+            },
+            ("range", 2) => Step::Range {
+                value,
+                key: names.next(),
+                item: names.next(),
+                each: then,
+                other,
+            },
             _ => return Err("too many declarations in command".into()),
         })
     }
@@ -217,7 +296,9 @@ impl Parser {
             }
             depth == 0 && *token == Token::Mark("|")
         });
-        commands.map(|command| self.command(trimmed(command))).collect()
+        commands
+            .map(|command| self.command(trimmed(command)))
+            .collect()
     }
 
     fn command(&self, tokens: &[Token]) -> Result<Vec<Operand>, String> {
@@ -306,8 +387,15 @@ fn number(text: &str) -> Result<Operand, String> {
         return Ok(Operand::Int(integer));
     }
     if let Some(hex) = plain.strip_prefix("0x") {
-        return i64::from_str_radix(hex, 16).map(Operand::Int).map_err(|_| format!("bad number syntax: {text:?}"));
+        return i64::from_str_radix(hex, 16)
+            .map(Operand::Int)
+            .map_err(|_| format!("bad number syntax: {text:?}"));
     }
-    let float = plain.parse::<f64>().ok().filter(|_| plain.contains(|c: char| c.is_ascii_digit()));
-    float.map(Operand::Float).ok_or_else(|| format!("bad number syntax: {text:?}"))
+    let float = plain
+        .parse::<f64>()
+        .ok()
+        .filter(|_| plain.contains(|c: char| c.is_ascii_digit()));
+    float
+        .map(Operand::Float)
+        .ok_or_else(|| format!("bad number syntax: {text:?}"))
 }

@@ -64,17 +64,28 @@ impl Value {
         match self {
             Value::Int(value) => Ok(*value as f64),
             Value::Float(value) => Ok(*value),
-            Value::Text(text) => text.trim().parse().map_err(|_| format!("can't convert {text:?} to float")),
+            Value::Text(text) => text
+                .trim()
+                .parse()
+                .map_err(|_| format!("can't convert {text:?} to float")),
             other => Err(format!("can't convert {other} to float")),
         }
     }
 
     pub fn labels(labels: &crate::labels::Labels) -> Value {
-        Value::Map(labels.iter().map(|(name, value)| (name.to_string(), Value::Text(value.to_string()))).collect())
+        Value::Map(
+            labels
+                .iter()
+                .map(|(name, value)| (name.to_string(), Value::Text(value.to_string())))
+                .collect(),
+        )
     }
 
     pub fn sample(labels: &crate::labels::Labels, value: f64) -> Value {
-        let fields = [("Labels".to_string(), Value::labels(labels)), ("Value".to_string(), Value::Float(value))];
+        let fields = [
+            ("Labels".to_string(), Value::labels(labels)),
+            ("Value".to_string(), Value::Float(value)),
+        ];
         Value::Map(fields.into_iter().collect())
     }
 }
@@ -96,7 +107,11 @@ enum Flow {
     Continue,
 }
 
-pub(super) fn run(steps: &[Step], defined: &BTreeMap<String, Vec<Step>>, data: &Data<'_>) -> Result<String, String> {
+pub(super) fn run(
+    steps: &[Step],
+    defined: &BTreeMap<String, Vec<Step>>,
+    data: &Data<'_>,
+) -> Result<String, String> {
     let labels = Value::labels(data.labels);
     let external = Value::labels(data.external_labels);
     let url = Value::Text(data.external_url.to_string());
@@ -113,7 +128,13 @@ pub(super) fn run(steps: &[Step], defined: &BTreeMap<String, Vec<Step>>, data: &
         ("$externalURL".to_string(), url),
         ("$value".to_string(), Value::Float(data.value)),
     ];
-    let mut run = Run { data, defined, variables, out: String::new(), depth: 0 };
+    let mut run = Run {
+        data,
+        defined,
+        variables,
+        out: String::new(),
+        depth: 0,
+    };
     run.steps(steps, &dot)?;
     Ok(run.out)
 }
@@ -130,10 +151,16 @@ impl Run<'_> {
     }
 
     /// Steps with a variable of their own; what they declare ends with them.
-    fn scope(&mut self, bound: &[(&Option<String>, &Value)], steps: &[Step], dot: &Value) -> Result<Flow, String> {
+    fn scope(
+        &mut self,
+        bound: &[(&Option<String>, &Value)],
+        steps: &[Step],
+        dot: &Value,
+    ) -> Result<Flow, String> {
         let depth = self.variables.len();
         for (name, value) in bound {
-            self.variables.extend(name.as_ref().map(|name| (name.clone(), (*value).clone())));
+            self.variables
+                .extend(name.as_ref().map(|name| (name.clone(), (*value).clone())));
         }
         let flow = self.steps(steps, dot);
         self.variables.truncate(depth);
@@ -147,25 +174,55 @@ impl Run<'_> {
                 let value = self.pipeline(pipeline, dot)?;
                 self.out.push_str(&value.to_string());
             }
-            Step::Assign { name, declare, value } => {
+            Step::Assign {
+                name,
+                declare,
+                value,
+            } => {
                 let value = self.pipeline(value, dot)?;
-                match self.variables.iter_mut().rev().find(|(have, _)| have == name).filter(|_| !declare) {
+                match self
+                    .variables
+                    .iter_mut()
+                    .rev()
+                    .find(|(have, _)| have == name)
+                    .filter(|_| !declare)
+                {
                     Some((_, place)) => *place = value,
                     None => self.variables.push((name.clone(), value)),
                 }
             }
-            Step::If { condition, bound, then, other } => {
+            Step::If {
+                condition,
+                bound,
+                then,
+                other,
+            } => {
                 let value = self.pipeline(condition, dot)?;
-                return self.scope(&[(bound, &value)], if value.truth() { then } else { other }, dot);
+                return self.scope(
+                    &[(bound, &value)],
+                    if value.truth() { then } else { other },
+                    dot,
+                );
             }
-            Step::With { value, bound, then, other } => {
+            Step::With {
+                value,
+                bound,
+                then,
+                other,
+            } => {
                 let value = self.pipeline(value, dot)?;
                 return match value.truth() {
                     true => self.scope(&[(bound, &value)], then, &value),
                     false => self.scope(&[(bound, &value)], other, dot),
                 };
             }
-            Step::Range { value, key, item, each, other } => {
+            Step::Range {
+                value,
+                key,
+                item,
+                each,
+                other,
+            } => {
                 let value = self.pipeline(value, dot)?;
                 return self.range(value, (key, item), each, other, dot);
             }
@@ -174,10 +231,15 @@ impl Run<'_> {
                     Some(pipeline) => self.pipeline(pipeline, dot)?,
                     None => Value::Nil,
                 };
-                let steps = self.defined.get(name).ok_or_else(|| format!("template {name:?} not defined"))?;
+                let steps = self
+                    .defined
+                    .get(name)
+                    .ok_or_else(|| format!("template {name:?} not defined"))?;
                 self.depth += 1;
                 if self.depth > DEPTH_MAX {
-                    return Err(format!("template {name:?} is nested more than {DEPTH_MAX} deep"));
+                    return Err(format!(
+                        "template {name:?} is nested more than {DEPTH_MAX} deep"
+                    ));
                 }
                 let outer = std::mem::take(&mut self.variables);
                 self.variables.push(("$".to_string(), value.clone()));
@@ -200,8 +262,15 @@ impl Run<'_> {
         dot: &Value,
     ) -> Result<Flow, String> {
         let items: Vec<(Value, Value)> = match value {
-            Value::List(items) => items.into_iter().enumerate().map(|(at, v)| (Value::Int(at as i64), v)).collect(),
-            Value::Map(map) => map.into_iter().map(|(key, v)| (Value::Text(key), v)).collect(),
+            Value::List(items) => items
+                .into_iter()
+                .enumerate()
+                .map(|(at, v)| (Value::Int(at as i64), v))
+                .collect(),
+            Value::Map(map) => map
+                .into_iter()
+                .map(|(key, v)| (Value::Text(key), v))
+                .collect(),
             Value::Nil => Vec::new(),
             other => return Err(format!("range can't iterate over {other}")),
         };
@@ -224,7 +293,12 @@ impl Run<'_> {
         last.ok_or_else(|| "empty pipeline".to_string())
     }
 
-    fn command(&self, command: &[Operand], piped: Option<Value>, dot: &Value) -> Result<Value, String> {
+    fn command(
+        &self,
+        command: &[Operand],
+        piped: Option<Value>,
+        dot: &Value,
+    ) -> Result<Value, String> {
         let Some((Operand::Function(name), rest)) = command.split_first() else {
             return match (command, piped) {
                 ([only], None) => self.operand(only, dot),
@@ -234,13 +308,22 @@ impl Run<'_> {
         if name == "and" || name == "or" {
             return self.logic(name == "or", rest, piped, dot);
         }
-        let mut args = rest.iter().map(|operand| self.operand(operand, dot)).collect::<Result<Vec<_>, _>>()?;
+        let mut args = rest
+            .iter()
+            .map(|operand| self.operand(operand, dot))
+            .collect::<Result<Vec<_>, _>>()?;
         args.extend(piped);
         functions::call(name, args, self.data)
     }
 
     /// `and` and `or` answer the first argument that decides, and evaluate none after it.
-    fn logic(&self, or: bool, rest: &[Operand], piped: Option<Value>, dot: &Value) -> Result<Value, String> {
+    fn logic(
+        &self,
+        or: bool,
+        rest: &[Operand],
+        piped: Option<Value>,
+        dot: &Value,
+    ) -> Result<Value, String> {
         let mut last = Value::Nil;
         for operand in rest {
             last = self.operand(operand, dot)?;

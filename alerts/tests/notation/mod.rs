@@ -8,7 +8,9 @@ pub fn values(text: &str) -> Option<Vec<(f64, bool)>> {
     let mut out = Vec::new();
     for word in text.split_whitespace() {
         if let Some(count) = word.strip_prefix('_') {
-            let count: usize = count.strip_prefix('x').map_or(Some(1), |count| count.parse().ok())?;
+            let count: usize = count
+                .strip_prefix('x')
+                .map_or(Some(1), |count| count.parse().ok())?;
             out.extend(std::iter::repeat_n((STALE, false), count));
         } else if word == "stale" {
             out.push((STALE, true));
@@ -18,7 +20,8 @@ pub fn values(text: &str) -> Option<Vec<(f64, bool)>> {
             let (start, times) = word.rsplit_once('x')?;
             let times: usize = times.parse().ok()?;
             let split = start.char_indices().skip(1).filter(|(at, c)| {
-                matches!(c, '+' | '-') && !matches!(start.as_bytes()[at - 1], b'e' | b'E' | b'+' | b'-')
+                matches!(c, '+' | '-')
+                    && !matches!(start.as_bytes()[at - 1], b'e' | b'E' | b'+' | b'-')
             });
             let (first, step) = match split.last() {
                 Some((at, _)) => (number(&start[..at])?, number(&start[at..])?),
@@ -64,11 +67,30 @@ pub fn series(line: &str) -> Option<(Labels, &str)> {
     };
     let (head, rest) = line.split_at(end);
     // The selector's own parser reads the labels: every matcher is an equality.
-    let query = if head == "{}" { return Some((Labels::default(), rest)) } else { head };
+    let query = if head == "{}" {
+        return Some((Labels::default(), rest));
+    } else {
+        head
+    };
     let parsed = promql_parser::parser::parse(query).ok()?;
-    let promql_parser::parser::Expr::VectorSelector(selector) = parsed else { return None };
-    let mut pairs: Vec<(String, String)> = selector.name.iter().map(|name| (NAME.to_string(), name.clone())).collect();
-    pairs.extend(selector.matchers.matchers.iter().map(|matcher| (matcher.name.clone(), matcher.value.clone())));
-    let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let promql_parser::parser::Expr::VectorSelector(selector) = parsed else {
+        return None;
+    };
+    let mut pairs: Vec<(String, String)> = selector
+        .name
+        .iter()
+        .map(|name| (NAME.to_string(), name.clone()))
+        .collect();
+    pairs.extend(
+        selector
+            .matchers
+            .matchers
+            .iter()
+            .map(|matcher| (matcher.name.clone(), matcher.value.clone())),
+    );
+    let pairs = pairs
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
     Some((Labels::from_pairs(pairs), rest))
 }
