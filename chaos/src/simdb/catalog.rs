@@ -184,8 +184,8 @@ impl Table {
 
 #[derive(Clone, Debug)]
 pub struct Sequence {
-    pub id: u32,
-    pub name: Arc<str>,
+    /// The table whose column it feeds, and with which it goes.
+    pub table: u32,
     pub owner: Arc<str>,
     pub grants: Grants,
 }

@@ -781,7 +781,8 @@ impl Database {
             txn::finish(&mut self.core, &mut session, logged);
         }
         self.core.aux.locks.clear();
-        self.core.outputs.clear();
+        // Answers die with their sessions; what reached the log did happen.
+        self.core.outputs.retain(|output| !matches!(output, Output::Done { .. }));
         self.prune();
     }
 
