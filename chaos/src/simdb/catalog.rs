@@ -159,6 +159,11 @@ impl Table {
         self.columns.iter().position(|column| &*column.name == name).map(|at| at as u16)
     }
 
+    /// Whether a foreign key might point at this column: changing it needs the strongest row lock.
+    pub fn is_key(&self, column: u16) -> bool {
+        self.indexes.iter().any(|index| index.unique() && index.predicate.is_empty() && index.columns.contains(&column))
+    }
+
     /// Name that PostgreSQL's messages show for a row: its leaf partition.
     pub fn leaf_name(&self, row: &[Value]) -> &Arc<str> {
         self.partitions

@@ -103,7 +103,9 @@ pub enum Output {
     Committed(Commit),
     /// The same, for the standby.
     Log(Arc<LogRecord>),
-    /// Something that the recording wants to know.
+    /// Something that the recording wants to know. A statement that asks for row locks (UPDATE, DELETE, SELECT … FOR UPDATE)
+    /// or that waited for a key, a parent row or a table tells `LockAcquired` once, when it succeeds, with its waits' total; when
+    /// a wait ends it badly, `LockTimeout` or `Deadlock` instead.
     Event(DbEvent),
 }
 

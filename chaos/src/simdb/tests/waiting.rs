@@ -206,6 +206,27 @@ fn a_key_in_doubt_is_waited_for() {
 }
 
 #[test]
+fn a_parent_may_change_while_it_is_referred_to_but_not_its_key() {
+    let mut rig = counters();
+    assert_eq!(rig.sql("ledger_owner#", "CREATE TABLE c (p integer REFERENCES t)"), "0");
+    assert_eq!(rig.sql("ledger_owner#", "GRANT INSERT ON c TO app"), "0");
+    play(
+        &mut rig,
+        "a: BEGIN => 0
+         a: INSERT INTO c VALUES (1) => 1
+         b: UPDATE t SET n = 1 WHERE id = 1 => 1
+         b: UPDATE t SET id = 9 WHERE id = 1 => waits
+         a: COMMIT => 0
+         b: ? => 23503: update or delete on table \"t\" violates foreign key constraint \"c_p_fkey\" on table \"c\"
+         a: BEGIN => 0
+         a: DELETE FROM t WHERE id = 2 => 1
+         b: INSERT INTO c VALUES (2) => waits
+         a: COMMIT => 0
+         b: ? => 23503: insert or update on table \"c\" violates foreign key constraint \"c_p_fkey\"",
+    );
+}
+
+#[test]
 fn readers_see_their_snapshot_and_wait_for_nobody() {
     let mut rig = counters();
     play(
