@@ -90,6 +90,7 @@ pub fn play(
         app: 0,
         worker: 0,
         under_way: Vec::new(),
+        fresh: false,
         lines: Vec::new(),
     };
     stage.app = stage.arm.open(Role::App, PATIENT)?;
@@ -128,6 +129,8 @@ struct Stage<'a> {
     worker: usize,
     /// Per session of the spec: the step that has not ended.
     under_way: Vec<Option<usize>>,
+    /// A wait may have begun since time last passed.
+    fresh: bool,
     lines: Vec<String>,
 }
 
@@ -249,7 +252,8 @@ impl Stage<'_> {
         }
         let request = self.request(&step.action)?;
         let can_wait = matches!(request, Request::Run(..) | Request::Sql(_));
-        if can_wait && self.under_way.iter().any(Option::is_some) {
+        if can_wait && self.fresh && self.under_way.iter().any(Option::is_some) {
+            self.fresh = false;
             let ended = self.arm.pause(APART)?;
             self.record("meanwhile", None, ended);
         }
@@ -292,6 +296,18 @@ impl Stage<'_> {
     /// Writes down what ended: the step's own end first, then those it woke, in the order of sessions.
     fn record(&mut self, name: &str, own: Option<usize>, mut ended: Ended) {
         ended.sort_by_key(|(session, _)| (Some(session - OWN) != own, *session));
+        // Only a step that just succeeds by itself releases nothing that others wait for.
+        let releases = match (own, &ended[..]) {
+            (Some(own), [(session, Ok(_))]) if session - OWN == own => self.under_way[own]
+                .is_none_or(|step| {
+                    matches!(
+                        self.spec.steps[step].action,
+                        Action::Commit | Action::Rollback
+                    )
+                }),
+            _ => true,
+        };
+        self.fresh |= releases;
         if let Some(own) = own
             && ended
                 .first()
