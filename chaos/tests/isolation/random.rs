@@ -247,7 +247,7 @@ fn difference(
     let mut spec = spec_of(case);
     let permutation = spec.permutations[0].clone();
     let on = |arm: &mut dyn Arm| {
-        play::play(arm, statements, &spec, &permutation)
+        play::play(arm, statements, &spec, &permutation, &mut None)
             .unwrap_or_else(|error| vec![format!("! {error}")])
     };
     let got = on(simulated);
