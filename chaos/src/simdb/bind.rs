@@ -233,7 +233,8 @@ impl<'c> Binder<'c> {
                 Ok((bound, _)) => match group.keys.iter().position(|(_, key, _)| *key == bound) {
                     Some(at) => Ok(Some((Expr::Col(slot, at as u16), group.keys[at].2))),
                     None if matches!(bound, Expr::Col(slot, _) if scope.rels.iter().any(|rel| rel.slot == slot)) => {
-                        let message = format!("column \"{expr}\" must appear in the GROUP BY clause or be used in an aggregate function");
+                        let shown = shown_column(&bound, scope);
+                        let message = format!("column \"{shown}\" must appear in the GROUP BY clause or be used in an aggregate function");
                         Err(PgError::new("42803", message).at(expr))
                     }
                     None => Ok(None),
@@ -621,6 +622,15 @@ fn aggregate(name: &str, star: bool) -> Option<AggFunc> {
         "bool_or" => AggFunc::BoolOr,
         _ => return None,
     })
+}
+
+/// A column as PostgreSQL's messages show it: with its table.
+fn shown_column(bound: &Expr, scope: &Scope<'_>) -> String {
+    let Expr::Col(slot, column) = bound else {
+        return String::new();
+    };
+    let rel = scope.rels.iter().find(|rel| rel.slot == *slot);
+    rel.map_or_else(String::new, |rel| format!("{}.{}", rel.alias, rel.columns[usize::from(*column)].0))
 }
 
 /// Whether an expression calls an aggregate of this query level.

@@ -159,6 +159,11 @@ impl Table {
         self.columns.iter().position(|column| &*column.name == name).map(|at| at as u16)
     }
 
+    /// Whether a foreign key might point at this column: changing it needs the strongest row lock.
+    pub fn is_key(&self, column: u16) -> bool {
+        self.indexes.iter().any(|index| index.unique() && index.predicate.is_empty() && index.columns.contains(&column))
+    }
+
     /// Name that PostgreSQL's messages show for a row: its leaf partition.
     pub fn leaf_name(&self, row: &[Value]) -> &Arc<str> {
         self.partitions
@@ -184,8 +189,8 @@ impl Table {
 
 #[derive(Clone, Debug)]
 pub struct Sequence {
-    pub id: u32,
-    pub name: Arc<str>,
+    /// The table whose column it feeds, and with which it goes.
+    pub table: u32,
     pub owner: Arc<str>,
     pub grants: Grants,
 }

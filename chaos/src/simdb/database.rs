@@ -103,7 +103,9 @@ pub enum Output {
     Committed(Commit),
     /// The same, for the standby.
     Log(Arc<LogRecord>),
-    /// Something that the recording wants to know.
+    /// Something that the recording wants to know. A statement that asks for row locks (UPDATE, DELETE, SELECT … FOR UPDATE)
+    /// or that waited for a key, a parent row or a table tells `LockAcquired` once, when it succeeds, with its waits' total; when
+    /// a wait ends it badly, `LockTimeout` or `Deadlock` instead.
     Event(DbEvent),
 }
 
@@ -167,6 +169,8 @@ pub struct Database {
     files: Vec<Cached>,
     texts: BTreeMap<Arc<str>, (Vec<Arc<Parsed>>, Vec<Cached>)>,
     now: Nanos,
+    /// With its place in the text, for the loader.
+    last_error: Option<Box<PgError>>,
 }
 
 impl Database {
@@ -184,6 +188,7 @@ impl Database {
             next_session: 1,
             texts: BTreeMap::new(),
             now: 0,
+            last_error: None,
         }
     }
 
@@ -466,6 +471,7 @@ impl Database {
         session.answer = (Rows::default(), 0);
         self.core.outputs.push(Output::Event(DbEvent::Error { sqlstate: error.sqlstate.into() }));
         self.core.outputs.push(Output::Done { session: session.id, result: Err(error.db_error()), cost_ns });
+        self.last_error = Some(error);
         self.prune();
     }
 
@@ -597,9 +603,18 @@ impl Database {
         statement::compile(&self.core.catalog, role, parsed).map(Arc::new)
     }
 
-    /// Compiles a statement of a migration, to find its errors with their places.
-    pub(super) fn check(&self, role: &str, parsed: &Parsed) -> PgResult<()> {
-        statement::compile(&self.core.catalog, role, parsed).map(|_| ())
+    /// Runs a statement of a migration; its error keeps its place.
+    pub(super) fn run_parsed(&mut self, session: SessionId, parsed: Parsed, wall_us: i64) -> PgResult<()> {
+        let Some(mut owned) = self.sessions.remove(&session) else {
+            return Err(PgError::internal("no such session"));
+        };
+        owned.wall_us = wall_us;
+        owned.rest = vec![Arc::new(parsed)];
+        self.last_error = None;
+        self.next_text(&mut owned, Rows::default(), 0);
+        self.sessions.insert(session, owned);
+        self.core.outputs.clear();
+        self.last_error.take().map_or(Ok(()), Err)
     }
 
     /// What the migrations left.
@@ -781,7 +796,8 @@ impl Database {
             txn::finish(&mut self.core, &mut session, logged);
         }
         self.core.aux.locks.clear();
-        self.core.outputs.clear();
+        // Answers die with their sessions; what reached the log did happen.
+        self.core.outputs.retain(|output| !matches!(output, Output::Done { .. }));
         self.prune();
     }
 

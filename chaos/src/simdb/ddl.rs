@@ -72,10 +72,6 @@ fn touched(catalog: &Catalog, statement: &Statement) -> Vec<(u32, Mode)> {
             let ids = names.iter().filter_map(|object| table_of(catalog, object));
             return ids.map(|id| (id, Mode::AccessExclusive)).collect();
         }
-        Statement::Truncate(truncate) => {
-            let ids = truncate.table_names.iter().filter_map(|target| table_of(catalog, &target.name));
-            return ids.map(|id| (id, Mode::AccessExclusive)).collect();
-        }
         _ => (None, Mode::AccessShare),
     };
     object.and_then(|object| table_of(catalog, object)).map(|id| (id, mode)).into_iter().collect()
@@ -100,7 +96,6 @@ pub fn supported(statement: &Statement) -> PgResult<()> {
         | Statement::CreateExtension(_)
         | Statement::Grant(_)
         | Statement::Revoke(_)
-        | Statement::Truncate(_)
         | Statement::Drop { object_type: ast::ObjectType::Table | ast::ObjectType::Index, .. } => Ok(()),
         other => Err(PgError::unsupported(format!("the statement `{other}`"))),
     }
@@ -141,7 +136,6 @@ impl Change<'_> {
                 only(revoke, &read)?;
                 self.grant(&revoke.privileges, revoke.objects.as_ref(), &revoke.grantees, false)
             }
-            Statement::Truncate(truncate) => self.truncate(truncate),
             Statement::Drop { object_type, if_exists, names, cascade, purge: false, temporary: false, table: None, .. } => {
                 self.drop(*object_type, *if_exists, names, *cascade)
             }

@@ -274,7 +274,7 @@ impl Change<'_> {
         let called: Arc<str> = format!("{}_{column}_seq", table.name).into();
         let id = self.catalog.fresh_id();
         self.claim(&called, Relation::Sequence(id))?;
-        let sequence = Sequence { id, name: called.clone(), owner: self.role.into(), grants: Default::default() };
+        let sequence = Sequence { table: table.id, owner: self.role.into(), grants: Default::default() };
         self.catalog.sequences.insert(id, sequence);
         let parsed = statements(&format!("SELECT nextval('{called}')"))?;
         let Some(Statement::Query(query)) = parsed.first().map(|parsed| &*parsed.statement) else {
@@ -532,9 +532,9 @@ impl Change<'_> {
         let Some(at) = table.indexes.iter().position(|index| &*index.name == called) else {
             return Err(PgError::internal(format!("index {called} is gone")));
         };
-        let needed = self.catalog.referencing(id).find(|(_, key)| key.parent_columns == table.indexes[at].columns);
-        if table.indexes[at].unique() && let Some((child, key)) = needed {
-            let message = format!("cannot drop constraint {called} on table {} because other objects depend on it: {} on table {}", table.name, key.name, child.name);
+        let needed = self.catalog.referencing(id).any(|(_, key)| key.parent_columns == table.indexes[at].columns);
+        if table.indexes[at].unique() && needed {
+            let message = format!("cannot drop constraint {called} on table {} because other objects depend on it", table.name);
             return Err(PgError::new("2BP01", message));
         }
         self.catalog.names.remove(called);
@@ -573,19 +573,18 @@ impl Change<'_> {
 
     fn drop_table(&mut self, object: &ast::ObjectName) -> PgResult<()> {
         let table = self.owned(object)?;
-        if let Some((child, key)) = self.catalog.referencing(table.id).find(|(child, _)| child.id != table.id) {
-            let message = format!("cannot drop table {} because other objects depend on it: {} on table {}", table.name, key.name, child.name);
+        if self.catalog.referencing(table.id).any(|(child, _)| child.id != table.id) {
+            let message = format!("cannot drop table {} because other objects depend on it", table.name);
             return Err(PgError::new("2BP01", message));
         }
         // The rows stay in their heap, which nothing names any more, so that a rollback finds them.
         let id = table.id;
         self.catalog.tables.remove(&id);
+        let gone: Vec<u32> = self.catalog.sequences.iter().filter(|(_, sequence)| sequence.table == id).map(|(own, _)| *own).collect();
+        self.catalog.sequences.retain(|_, sequence| sequence.table != id);
+        self.catalog.names.retain(|_, relation| !matches!(relation, Relation::Sequence(own) if gone.contains(own)));
         self.catalog.names.retain(|_, relation| !matches!(relation, Relation::Table(own) | Relation::Index(own) | Relation::Partition(own, _) if *own == id));
         Ok(())
-    }
-
-    pub fn truncate(&mut self, truncate: &ast::Truncate) -> PgResult<()> {
-        Err(PgError::unsupported(format!("`{truncate}`: DELETE the rows")))
     }
 }
 

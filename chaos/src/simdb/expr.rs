@@ -40,18 +40,6 @@ impl CmpOp {
         }
     }
 
-    /// The operator that holds where this one does not.
-    pub fn negate(self) -> CmpOp {
-        match self {
-            CmpOp::Eq => CmpOp::Ne,
-            CmpOp::Ne => CmpOp::Eq,
-            CmpOp::Lt => CmpOp::Ge,
-            CmpOp::Le => CmpOp::Gt,
-            CmpOp::Gt => CmpOp::Le,
-            CmpOp::Ge => CmpOp::Lt,
-        }
-    }
-
     pub fn symbol(self) -> &'static str {
         match self {
             CmpOp::Eq => "=",

@@ -9,7 +9,7 @@ use ledger::ports::SessionSettings;
 
 use super::{
     catalog::Catalog,
-    database::{Database, DbConfig, Output, Request},
+    database::{Database, DbConfig},
     error::{PgError, SqlError},
     heap::Store,
     parse::{self, Parsed},
@@ -124,20 +124,10 @@ fn run_source(database: &mut Database, role: &str, source: Source<'_>) -> Result
     let parsed = parse::statements(source.text).map_err(|error| source.error(&error, (1, 1)))?;
     let limits = SessionSettings { statement_timeout: Default::default(), lock_timeout: Default::default() };
     let session = database.open(role, limits).map_err(|error| source.error(&PgError::new("28000", error.to_string()), (1, 1)))?;
-    for statement in &parsed {
-        // Compiled on its own first: that error knows its place within the statement.
-        let placed = |error: &PgError| source.error(error, statement.at);
-        database.check(role, statement).map_err(|error| placed(&error))?;
-        database.submit(session, Request::Sql(statement.text.clone()), 0, EPOCH_UNIX_S * 1_000_000);
-        let mut outputs = Vec::new();
-        database.drain(&mut outputs);
-        for output in outputs {
-            if let Output::Done { result: Err(error), .. } = output {
-                let message = error.to_string();
-                let state = PgError::internal(message.clone());
-                return Err(SqlError { reason: message, ..placed(&state) });
-            }
-        }
+    for statement in parsed {
+        let at = statement.at;
+        let placed = |error: &PgError| source.error(error, at);
+        database.run_parsed(session, statement, EPOCH_UNIX_S * 1_000_000).map_err(|error| placed(&error))?;
     }
     database.close(session);
     Ok(())

@@ -132,10 +132,6 @@ impl Locks {
         self.now = self.now.max(now);
     }
 
-    pub fn now(&self) -> Nanos {
-        self.now
-    }
-
     /// Takes the lock if nobody has to be waited for.
     pub fn try_lock(&mut self, session: SessionId, key: LockKey, mode: Mode) -> Grant {
         let lock = self.locks.entry(key).or_default();
@@ -271,13 +267,6 @@ impl Locks {
             }
         }
         false
-    }
-
-    /// Whether the session holds the key at least in this mode.
-    pub fn holds(&self, session: SessionId, key: LockKey, mode: Mode) -> bool {
-        self.locks.get(&key).is_some_and(|lock| {
-            lock.holders.iter().any(|(holder, held, _)| *holder == session && *held >= mode)
-        })
     }
 
     /// Forgets everything: the server crashed.

@@ -91,7 +91,11 @@ pub fn only<T: PartialEq + std::fmt::Display>(found: &T, read: &T) -> PgResult<(
     if found == read {
         return Ok(());
     }
-    Err(PgError::unsupported(format!("a clause of `{found}`; understood is `{read}`")))
+    let (found, read) = (found.to_string(), read.to_string());
+    let same = found.bytes().zip(read.bytes()).take_while(|(a, b)| a == b).count();
+    let word = found.get(..same).and_then(|text| text.rfind(' ')).map_or(0, |at| at + 1);
+    let near: String = found.get(word..).unwrap_or(&found).chars().take(60).collect();
+    Err(PgError::unsupported(format!("a clause near `{near}`")))
 }
 
 /// An identifier's name: folded to lower case unless quoted.

@@ -313,7 +313,8 @@ impl Binder<'_> {
         }
         let returning = self.returning(update.returning.as_ref(), &scope)?;
         let reads = reads_target(sets.iter().map(|(_, expr)| expr)) || returning.as_ref().is_some_and(|list| reads_target(&list.project));
-        let target = self.target_query(&table, &rel, Command::Update, update.selection.as_ref(), reads, Mode::NoKeyUpdate)?;
+        let mode = if sets.iter().any(|(column, _)| table.is_key(*column)) { Mode::Update } else { Mode::NoKeyUpdate };
+        let target = self.target_query(&table, &rel, Command::Update, update.selection.as_ref(), reads, mode)?;
         let mut check = self.row_security_check(&table, Command::Update, &rel)?;
         if reads || reads_target(&target.scans[0].recheck) {
             check.extend(self.row_security(&table, Command::Select, &rel)?);

@@ -19,8 +19,8 @@ use crate::recording::{Commit, RowChange};
 pub enum Committed {
     /// Over.
     Done,
-    /// In the log under this number, waiting for the standby.
-    Pending(u64),
+    /// In the log, waiting for the standby.
+    Pending,
 }
 
 /// Commits a session's transaction.
@@ -38,7 +38,7 @@ pub fn commit(core: &mut Core, session: &mut Session) -> Committed {
     session.restore_settings(true);
     if core.aux.synchronous && core.aux.acknowledged < lsn {
         session.pending = Some(lsn);
-        return Committed::Pending(lsn);
+        return Committed::Pending;
     }
     finish(core, session, true);
     Committed::Done

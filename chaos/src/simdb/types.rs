@@ -45,10 +45,6 @@ impl Type {
         }
     }
 
-    pub fn is_int(self) -> bool {
-        matches!(self, Type::Int4 | Type::Int8)
-    }
-
     /// Whether a value (of a parameter) is of this type.
     pub fn admits(self, value: &Value) -> bool {
         matches!(
@@ -73,6 +69,16 @@ fn invalid(ty: Type, text: &str) -> Box<PgError> {
         _ => ("22P02", ty.name()),
     };
     PgError::new(state, format!("invalid input syntax for type {name}: \"{text}\""))
+}
+
+/// What has the form of a date and is none is another error than what has not.
+fn no_date(ty: Type, text: &str) -> Box<PgError> {
+    let day = text.trim().get(..10).unwrap_or_default().as_bytes();
+    let shaped = day.len() == 10 && day.iter().enumerate().all(|(at, byte)| if at == 4 || at == 7 { *byte == b'-' } else { byte.is_ascii_digit() });
+    if shaped {
+        return PgError::new("22008", format!("date/time field value out of range: \"{text}\""));
+    }
+    invalid(ty, text)
 }
 
 /// Reads a text as PostgreSQL's input function of `ty` would (in UTC, ISO dates).
@@ -101,10 +107,8 @@ pub fn parse_text(ty: Type, text: &str) -> PgResult<Value> {
             }
         }
         Type::Uuid => Value::Uuid(Uuid::try_parse(trimmed).map_err(|_| invalid(ty, text))?),
-        Type::Date => Value::Date(days_of(
-            trimmed.parse::<civil::Date>().map_err(|_| invalid(ty, text))?,
-        )),
-        Type::Timestamptz => Value::Timestamp(parse_timestamp(trimmed).ok_or_else(|| invalid(ty, text))?),
+        Type::Date => Value::Date(days_of(trimmed.parse::<civil::Date>().map_err(|_| no_date(ty, text))?)),
+        Type::Timestamptz => Value::Timestamp(parse_timestamp(trimmed).ok_or_else(|| no_date(ty, text))?),
         Type::Interval => Value::Interval(parse_interval(trimmed).ok_or_else(|| invalid(ty, text))?),
         Type::Void => return Err(PgError::unsupported("a literal of type void")),
     })

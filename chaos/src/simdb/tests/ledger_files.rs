@@ -2,7 +2,7 @@
 
 use ledger::ports::Value;
 
-use super::rig::{Rig, day, id, image, text};
+use super::rig::{Rig, day, id, image, shown_id, text};
 
 const PROPERTY: u128 = 0x100;
 const TYPE: u128 = 0x200;
@@ -30,22 +30,22 @@ fn a_hold_takes_its_path_through_every_statement() {
     let mut rig = furnished();
     let stay = [id(TYPE), day(1), day(3)];
     rig.begin("a");
-    assert_eq!(rig.run("a", "hold_claim_key", &[text("k1"), text("h"), id(1)]), "1");
+    assert_eq!(rig.run("a", "hold_claim_key", &[text("k1"), text("h"), id(1)]), shown_id(1));
     assert_eq!(rig.run("a", "hold_lock_nights", &stay), "2026-03-03;2026-03-04");
     assert_eq!(rig.run("a", "hold_reserve_nights", &stay), "2");
     assert_eq!(rig.run("a", "hold_insert", &[id(1), id(TYPE), day(1), day(3), text("web"), Value::Int(600)]), "2026-03-02 00:10:00+00");
     assert_eq!(rig.run("a", "outbox_insert", &[id(1), text("allocation.held.v1"), text("{}")]), "1");
     assert_eq!(rig.commit("a"), "0");
     rig.begin("a");
-    assert_eq!(rig.run("a", "availability", &[id(TYPE), day(0), day(3)]), "2026-03-02|2|false;2026-03-03|1|false;2026-03-04|1|false");
-    assert_eq!(rig.run("a", "free_rooms", &stay), "300;301");
-    assert_eq!(rig.run("a", "confirm_allocation", &[id(1)]), "200|2026-03-03|2026-03-05");
+    assert_eq!(rig.run("a", "availability", &[id(TYPE), day(0), day(3)]), "2026-03-02|2|f;2026-03-03|1|f;2026-03-04|1|f");
+    assert_eq!(rig.run("a", "free_rooms", &stay), format!("{};{}", shown_id(ROOM), shown_id(ROOM + 1)));
+    assert_eq!(rig.run("a", "confirm_allocation", &[id(1)]), format!("{}|2026-03-03|2026-03-05", shown_id(TYPE)));
     assert_eq!(rig.run("a", "confirm_nights", &stay), "2");
     assert_eq!(rig.run("a", "assign_room", &[id(1), id(ROOM)]), "1");
-    assert_eq!(rig.run("a", "free_rooms", &stay), "301");
+    assert_eq!(rig.run("a", "free_rooms", &stay), shown_id(ROOM + 1));
     assert_eq!(rig.commit("a"), "0");
-    assert_eq!(rig.run("ledger_worker#", "outbox_batch", &[Value::Int(10)]), "1|a|1|allocation.held.v1|{}|2026-03-02 00:00:00+00|00:00:00");
+    assert_eq!(rig.run("ledger_worker#", "outbox_batch", &[Value::Int(10)]), format!("1|{}|{}|allocation.held.v1|{{}}|2026-03-02 00:00:00+00|00:00:00", shown_id(0xA), shown_id(1)));
     assert_eq!(rig.run("ledger_worker#", "outbox_published", &[Value::Int(1)]), "1");
     assert_eq!(rig.run("ledger_worker#", "outbox_batch", &[Value::Int(10)]), "0");
-    assert_eq!(rig.run("ledger_worker#", "server_state", &[]), "false|1");
+    assert_eq!(rig.run("ledger_worker#", "server_state", &[]), "f|1");
 }

@@ -184,10 +184,16 @@ pub fn show(result: &Result<Rows, DbError>) -> String {
     }
 }
 
+/// As psql shows it, NULL as `null`.
 fn show_value(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
-        Value::Uuid(uuid) => format!("{:x}", uuid.as_u128()),
+        Value::Bool(value) => if *value { "t" } else { "f" }.into(),
         other => super::super::types::to_text(other).unwrap().to_string(),
     }
+}
+
+/// A uuid as a step shows it.
+pub fn shown_id(number: u128) -> String {
+    Uuid::from_u128(number).to_string()
 }
