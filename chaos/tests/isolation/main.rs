@@ -83,9 +83,10 @@ impl Played {
         for (file, specs) in files {
             for spec in specs {
                 played.specs += 1;
+                let mut before = None;
                 for permutation in &spec.permutations {
                     played.permutations += 1;
-                    let got = play::play(arm, statements, spec, permutation)
+                    let got = play::play(arm, statements, spec, permutation, &mut before)
                         .unwrap_or_else(|error| vec![format!("! {error}")]);
                     if got != permutation.expected {
                         let title = spec.title(permutation);
@@ -165,8 +166,15 @@ fn record(statements: &Statements) {
         Real::new("recording", &postgres::ledger_dir()).expect("UPDATE_EXPECT=1 needs PostgreSQL");
     for (name, specs) in &mut files {
         for spec in specs.iter_mut() {
+            let mut before = None;
             for index in 0..spec.permutations.len() {
-                let got = play::play(&mut arm, statements, spec, &spec.permutations[index]);
+                let got = play::play(
+                    &mut arm,
+                    statements,
+                    spec,
+                    &spec.permutations[index],
+                    &mut before,
+                );
                 spec.permutations[index].expected =
                     got.unwrap_or_else(|error| panic!("{name}: {}: {error}", spec.name));
             }

@@ -19,7 +19,7 @@ use ledger::ports::{Role, Rows, SessionSettings, Statement, Value};
 use uuid::Uuid;
 
 use crate::{
-    spec::{Action, PATIENT, Permutation, Spec},
+    spec::{Action, Permutation, Spec},
     statements::Statements,
     world,
 };
@@ -42,9 +42,9 @@ pub type Ended = Vec<(usize, Outcome)>;
 
 /// A database on which interleavings are played.
 pub trait Arm {
-    /// Closes every session and empties the database.
+    /// Empties the database and closes every session but the arm's own: [`APP`] and [`WORKER`], which never time out.
     fn reset(&mut self) -> Result<(), String>;
-    /// Opens a session; they are numbered from 0 since the last reset.
+    /// Opens a session; they are numbered from [`OWN`] since the last reset.
     fn open(&mut self, role: Role, settings: SessionSettings) -> Result<usize, String>;
     /// Hands in a call of a session that has none under way.
     fn submit(&mut self, session: usize, request: Request) -> Result<(), String>;
@@ -75,27 +75,28 @@ pub fn cyclic<Id: Ord + Copy>(blockers: &BTreeMap<Id, Vec<Id>>) -> bool {
         .any(|&id| reaches(blockers, id, id, &mut BTreeSet::new()))
 }
 
-/// What a permutation did, one line per event.
+/// What a permutation did, one line per event. `before` keeps the rows to begin with, which are those of each permutation of a spec.
 pub fn play(
     arm: &mut dyn Arm,
     statements: &Statements,
     spec: &Spec,
     permutation: &Permutation,
+    before: &mut Option<Vec<String>>,
 ) -> Result<Vec<String>, String> {
     arm.reset()?;
     let mut stage = Stage {
         arm,
         statements,
         spec,
-        app: 0,
-        worker: 0,
         under_way: Vec::new(),
+        fresh: false,
         lines: Vec::new(),
     };
-    stage.app = stage.arm.open(Role::App, PATIENT)?;
-    stage.worker = stage.arm.open(Role::Worker, PATIENT)?;
     stage.set_up()?;
-    let before = stage.dump()?;
+    let before = match before {
+        Some(known) => known,
+        None => before.insert(stage.dump()?),
+    };
     for (_, role) in &spec.sessions {
         let session = stage.arm.open(*role, spec.settings)?;
         if session != stage.under_way.len() + OWN {
@@ -117,17 +118,21 @@ pub fn play(
 /// Between the beginnings of two waits.
 pub const APART: Duration = Duration::from_millis(250);
 
-/// The stage's own sessions, opened before those of the spec.
-const OWN: usize = 2;
+/// The arm's own session of a tenant's role, for rows to begin with and for what is left.
+pub const APP: usize = 0;
+/// The same of the jobs' role.
+pub const WORKER: usize = 1;
+/// Sessions of the specs come after these.
+pub const OWN: usize = 2;
 
 struct Stage<'a> {
     arm: &'a mut dyn Arm,
     statements: &'a Statements,
     spec: &'a Spec,
-    app: usize,
-    worker: usize,
     /// Per session of the spec: the step that has not ended.
     under_way: Vec<Option<usize>>,
+    /// A wait may have begun since time last passed.
+    fresh: bool,
     lines: Vec<String>,
 }
 
@@ -145,7 +150,7 @@ impl Stage<'_> {
     fn set_up(&mut self) -> Result<(), String> {
         // When the migrations ran is no part of a spec.
         self.own(
-            self.worker,
+            WORKER,
             Request::Sql("UPDATE job_runs SET succeeded_at = now()".to_owned()),
         )?;
         let mut tenant = "T".to_owned();
@@ -155,7 +160,7 @@ impl Stage<'_> {
                 let sql = format!(
                     "UPDATE job_runs SET succeeded_at = '2001-01-01 00:00:00+00' WHERE job = '{job}'"
                 );
-                self.own(self.worker, Request::Sql(sql))?;
+                self.own(WORKER, Request::Sql(sql))?;
                 continue;
             }
             let Some(sql) = world::insert(line, &mut tenant)? else {
@@ -163,15 +168,15 @@ impl Stage<'_> {
             };
             if open.as_ref() != Some(&tenant) {
                 if open.is_some() {
-                    self.own(self.app, Request::Commit)?;
+                    self.own(APP, Request::Commit)?;
                 }
-                self.own(self.app, Request::Begin(Some(world::uuid(&tenant))))?;
+                self.own(APP, Request::Begin(Some(world::uuid(&tenant))))?;
                 open = Some(tenant.clone());
             }
-            self.own(self.app, Request::Sql(sql))?;
+            self.own(APP, Request::Sql(sql))?;
         }
         if open.is_some() {
-            self.own(self.app, Request::Commit)?;
+            self.own(APP, Request::Commit)?;
         }
         Ok(())
     }
@@ -196,14 +201,14 @@ impl Stage<'_> {
             .chain(["T"])
             .collect();
         for tenant in tenants {
-            self.own(self.app, Request::Begin(Some(world::uuid(tenant))))?;
+            self.own(APP, Request::Begin(Some(world::uuid(tenant))))?;
             for (table, columns, key) in OF_A_TENANT {
-                self.dump_table(self.app, table, columns, key, &mut lines)?;
+                self.dump_table(APP, table, columns, key, &mut lines)?;
             }
-            self.own(self.app, Request::Commit)?;
+            self.own(APP, Request::Commit)?;
         }
         for (table, columns, key) in OF_ALL {
-            self.dump_table(self.worker, table, columns, key, &mut lines)?;
+            self.dump_table(WORKER, table, columns, key, &mut lines)?;
         }
         Ok(lines)
     }
@@ -249,7 +254,8 @@ impl Stage<'_> {
         }
         let request = self.request(&step.action)?;
         let can_wait = matches!(request, Request::Run(..) | Request::Sql(_));
-        if can_wait && self.under_way.iter().any(Option::is_some) {
+        if can_wait && self.fresh && self.under_way.iter().any(Option::is_some) {
+            self.fresh = false;
             let ended = self.arm.pause(APART)?;
             self.record("meanwhile", None, ended);
         }
@@ -292,6 +298,18 @@ impl Stage<'_> {
     /// Writes down what ended: the step's own end first, then those it woke, in the order of sessions.
     fn record(&mut self, name: &str, own: Option<usize>, mut ended: Ended) {
         ended.sort_by_key(|(session, _)| (Some(session - OWN) != own, *session));
+        // Only a step that just succeeds by itself releases nothing that others wait for.
+        let releases = match (own, &ended[..]) {
+            (Some(own), [(session, Ok(_))]) if session - OWN == own => self.under_way[own]
+                .is_none_or(|step| {
+                    matches!(
+                        self.spec.steps[step].action,
+                        Action::Commit | Action::Rollback
+                    )
+                }),
+            _ => true,
+        };
+        self.fresh |= releases;
         if let Some(own) = own
             && ended
                 .first()

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What a step draws from: a statement with its parameters; `night` and `stay` stand for drawn nights.
-const CALLS: [&str; 38] = [
+const CALLS: [&str; 46] = [
     "hold_claim_key k hash A",
     "hold_claim_key k2 hash B",
     "hold_find_key k",
@@ -64,6 +64,14 @@ const CALLS: [&str; 38] = [
     "allocation_get A",
     "add_night R night 2 0",
     "add_room X R 3",
+    "add_room X R 4",
+    "add_room_type Q P Double",
+    "add_room Y Q 1",
+    "hold_insert N Q stay web 86400",
+    "assign_room D X",
+    "assign_room C L",
+    "hold_find_key k2",
+    "hold_claim_key k other N",
     "outbox_insert A held {}",
     "outbox_published 1",
     "outbox_batch 10",
@@ -86,13 +94,15 @@ struct Case {
     /// Capacity, held and confirmed of each night.
     counts: Vec<(u8, u8, u8)>,
     sessions: usize,
+    /// The few calls of this case, so that its sessions meet.
+    pool: Vec<usize>,
     steps: Vec<Drawn>,
 }
 
 fn cases_of() -> impl Strategy<Value = Case> {
     let counts = (0..3u8, 0..4u8, 0..3u8)
         .prop_map(|(free, held, confirmed)| (free + held + confirmed, held, confirmed));
-    let step = (0..4usize, 0..14u8, 0..CALLS.len(), 0..4u8, 1..3u8).prop_map(
+    let step = (0..4usize, 0..14u8, 0..7usize, 0..4u8, 1..3u8).prop_map(
         |(session, end, call, first_night, nights)| Drawn {
             session,
             end,
@@ -104,11 +114,13 @@ fn cases_of() -> impl Strategy<Value = Case> {
     (
         prop::collection::vec(counts, 3),
         2..5usize,
-        prop::collection::vec(step, 1..24),
+        prop::collection::vec(0..CALLS.len(), 2..7),
+        prop::collection::vec(step, 1..30),
     )
-        .prop_map(|(counts, sessions, steps)| Case {
+        .prop_map(|(counts, sessions, pool, steps)| Case {
             counts,
             sessions,
+            pool,
             steps,
         })
 }
@@ -142,7 +154,7 @@ fn spec_of(case: &Case) -> Spec {
     let mut open = vec![false; spec.sessions.len()];
     for drawn in &case.steps {
         let app = drawn.session % case.sessions * 2;
-        let call = CALLS[drawn.call];
+        let call = CALLS[case.pool[drawn.call % case.pool.len()]];
         let statement = call.split(' ').next().unwrap_or_default();
         let session = app + usize::from(role(statement) == Role::Worker);
         // A commit or a rollback ends the transaction of the drawn statement's session.
@@ -235,7 +247,7 @@ fn difference(
     let mut spec = spec_of(case);
     let permutation = spec.permutations[0].clone();
     let on = |arm: &mut dyn Arm| {
-        play::play(arm, statements, &spec, &permutation)
+        play::play(arm, statements, &spec, &permutation, &mut None)
             .unwrap_or_else(|error| vec![format!("! {error}")])
     };
     let got = on(simulated);

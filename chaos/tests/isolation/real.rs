@@ -18,12 +18,17 @@ use tokio::runtime::Runtime;
 
 use crate::{
     binary::{Bound, decode_row},
-    play::{Arm, Ended, Outcome, Request, cyclic},
-    postgres::{Database, Server},
+    play::{Arm, Ended, OWN, Outcome, Request, cyclic},
+    postgres::{Database, Server, text},
+    spec::PATIENT,
 };
 
 /// A call that has not ended after this long may be waiting: the server is asked.
 const QUIET: Duration = Duration::from_millis(3);
+
+/// Its rows are updated, never deleted, by what the specs may do: `job_runs` stays.
+const EMPTY: &str = "TRUNCATE properties, room_types, rooms, room_type_inventory_daily, room_allocations, \
+    idempotency_keys, outbox RESTART IDENTITY";
 
 type Call = Pin<Box<dyn Future<Output = (PgConnection, Outcome)>>>;
 
@@ -63,34 +68,61 @@ impl Real {
             let admin = database.administrator().await.unwrap();
             Some((server, database, admin))
         })?;
-        Some(Real {
+        let mut real = Real {
             runtime,
             database,
             admin,
             sessions: Vec::new(),
             version: server.version.clone(),
-        })
+        };
+        real.open(Role::App, PATIENT).unwrap();
+        real.open(Role::Worker, PATIENT).unwrap();
+        Some(real)
     }
 }
 
 impl Arm for Real {
     fn reset(&mut self) -> Result<(), String> {
-        let (runtime, admin) = (&self.runtime, &mut self.admin);
+        // Whoever has not ended, because an earlier interleaving went wrong, must not hold locks here.
+        let stuck = self
+            .sessions
+            .iter()
+            .filter(|session| session.call.is_some());
+        let stuck: Vec<i32> = stuck.map(|session| session.pid).collect();
+        let own_stuck = self
+            .sessions
+            .iter()
+            .take(OWN)
+            .any(|session| session.call.is_some());
+        let closing = self.sessions.split_off(if own_stuck { 0 } else { OWN });
+        let (runtime, admin, own) = (&self.runtime, &mut self.admin, &mut self.sessions);
         runtime.block_on(async {
-            for session in self.sessions.drain(..) {
-                if let Some(connection) = session.idle {
-                    connection.close().await.map_err(crate::postgres::text)?;
-                }
+            if !stuck.is_empty() {
+                let terminate =
+                    sqlx::query("SELECT pg_terminate_backend(pid) FROM unnest($1::int4[]) AS pid");
+                terminate
+                    .bind(&stuck)
+                    .execute(&mut *admin)
+                    .await
+                    .map_err(text)?;
             }
-            sqlx::raw_sql(
-                "TRUNCATE properties, room_types, rooms, room_type_inventory_daily, room_allocations, idempotency_keys, outbox, job_runs \
-                 RESTART IDENTITY; INSERT INTO job_runs (job) VALUES ('expire-holds'), ('audit-overbooking')",
-            )
-            .execute(admin)
-            .await
-            .map_err(crate::postgres::text)?;
-            Ok(())
-        })
+            for connection in closing.into_iter().filter_map(|session| session.idle) {
+                connection.close().await.map_err(text)?;
+            }
+            for connection in own.iter_mut().filter_map(|session| session.idle.as_mut()) {
+                sqlx::raw_sql("ROLLBACK")
+                    .execute(connection)
+                    .await
+                    .map_err(text)?;
+            }
+            sqlx::raw_sql(EMPTY).execute(admin).await.map_err(text)?;
+            Ok::<_, String>(())
+        })?;
+        if own_stuck {
+            self.open(Role::App, PATIENT)?;
+            self.open(Role::Worker, PATIENT)?;
+        }
+        Ok(())
     }
 
     fn open(&mut self, role: Role, settings: SessionSettings) -> Result<usize, String> {
@@ -104,11 +136,8 @@ impl Arm for Real {
             let row = connection
                 .fetch_one("SELECT pg_backend_pid()")
                 .await
-                .map_err(crate::postgres::text)?;
-            Ok::<_, String>((
-                row.try_get::<i32, _>(0).map_err(crate::postgres::text)?,
-                connection,
-            ))
+                .map_err(text)?;
+            Ok::<_, String>((row.try_get::<i32, _>(0).map_err(text)?, connection))
         })?;
         self.sessions.push(Connected {
             pid,
@@ -209,11 +238,11 @@ async fn all_wait(sessions: &[Connected], admin: &mut PgConnection) -> Result<bo
         .bind(&pids)
         .fetch_all(admin)
         .await
-        .map_err(crate::postgres::text)?;
+        .map_err(text)?;
     let mut blockers: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for row in rows {
-        let pid: i32 = row.try_get(0).map_err(crate::postgres::text)?;
-        let mut by: Vec<i32> = row.try_get(1).map_err(crate::postgres::text)?;
+        let pid: i32 = row.try_get(0).map_err(text)?;
+        let mut by: Vec<i32> = row.try_get(1).map_err(text)?;
         by.retain(|pid| all.contains(pid));
         if by.is_empty() {
             return Ok(false);

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 use chaos::simdb::{self, Database, DbConfig, Image, Output, SessionId, Source};
 use ledger::ports::{DbError, Role, SessionSettings};
 
-use crate::play::{Arm, Ended, Request, cyclic};
+use crate::{
+    play::{Arm, Ended, Request, cyclic},
+    spec::PATIENT,
+};
 
 /// 2026-11-20T12:00:00Z.
 const START_US: i64 = 1_795_176_000_000_000;
@@ -62,13 +65,15 @@ impl Simulated {
             let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
             texts.join("\n")
         })?;
-        Ok(Simulated {
+        let mut simulated = Simulated {
             database: Database::new(image.clone(), DbConfig::default()),
             image,
             sessions: Vec::new(),
             under_way: Vec::new(),
             now_ns: 0,
-        })
+        };
+        simulated.reset()?;
+        Ok(simulated)
     }
 
     fn drain(&mut self, ended: &mut Ended) -> Result<(), String> {
@@ -130,6 +135,8 @@ impl Arm for Simulated {
         self.sessions.clear();
         self.under_way.clear();
         self.now_ns = 0;
+        self.open(Role::App, PATIENT)?;
+        self.open(Role::Worker, PATIENT)?;
         Ok(())
     }
 
