@@ -48,12 +48,29 @@ pub enum SimulateError {
 /// What is outside of its subset, or wrong, with file and line.
 pub fn compile(schema: &Schema) -> Result<Arc<Image>, Vec<SqlError>> {
     let source = |file: String, text: &'_ str| (file, text.to_owned());
-    let migrations: Vec<_> = schema.migrations.iter().map(|(name, text)| source(format!("migrations/{name}.sql"), text)).collect();
-    let statements: Vec<_> = schema.statements.iter().map(|(name, text)| source(format!("sql/{name}.sql"), text)).collect();
+    let migrations: Vec<_> = schema
+        .migrations
+        .iter()
+        .map(|(name, text)| source(format!("migrations/{name}.sql"), text))
+        .collect();
+    let statements: Vec<_> = schema
+        .statements
+        .iter()
+        .map(|(name, text)| source(format!("sql/{name}.sql"), text))
+        .collect();
     Image::load(
-        Source { file: "bootstrap.sql", text: &schema.bootstrap },
-        &migrations.iter().map(|(file, text)| Source { file, text }).collect::<Vec<_>>(),
-        &statements.iter().map(|(file, text)| Source { file, text }).collect::<Vec<_>>(),
+        Source {
+            file: "bootstrap.sql",
+            text: &schema.bootstrap,
+        },
+        &migrations
+            .iter()
+            .map(|(file, text)| Source { file, text })
+            .collect::<Vec<_>>(),
+        &statements
+            .iter()
+            .map(|(file, text)| Source { file, text })
+            .collect::<Vec<_>>(),
     )
 }
 
@@ -61,7 +78,11 @@ pub fn compile(schema: &Schema) -> Result<Arc<Image>, Vec<SqlError>> {
 ///
 /// # Errors
 /// SQL that cannot run, or a panic inside the simulation.
-pub fn simulate(plan: &Arc<Plan>, schema: &Arc<Schema>, stopwatch: Option<fn() -> Duration>) -> Result<Simulation, SimulateError> {
+pub fn simulate(
+    plan: &Arc<Plan>,
+    schema: &Arc<Schema>,
+    stopwatch: Option<fn() -> Duration>,
+) -> Result<Simulation, SimulateError> {
     let image = compile(schema).map_err(SimulateError::Sql)?;
     let mut primary = fixtures(image, &plan.fixtures).map_err(SimulateError::Fixtures)?;
     let standby = primary.base_backup();
@@ -82,12 +103,17 @@ pub fn simulate(plan: &Arc<Plan>, schema: &Arc<Schema>, stopwatch: Option<fn() -
         hosts::nemesis::run(script_world, script_plan).await;
         (sim.stats(), sim.books())
     })?;
-    Ok(Simulation { recording: world.take_recorder().finish(), net, parts: by_part(&books) })
+    Ok(Simulation {
+        recording: world.take_recorder().finish(),
+        net,
+        parts: by_part(&books),
+    })
 }
 
 /// Hosts that do the same are one part.
 fn by_part(books: &[(String, Duration)]) -> Vec<(&'static str, Duration)> {
-    let mut parts = ["ledgers", "databases", "clients", "other hosts", "network"].map(|part| (part, Duration::ZERO));
+    let mut parts = ["ledgers", "databases", "clients", "other hosts", "network"]
+        .map(|part| (part, Duration::ZERO));
     for (host, time) in books {
         let part = match host.as_str() {
             host if LEDGERS.contains(&host) => 0,
@@ -102,9 +128,14 @@ fn by_part(books: &[(String, Duration)]) -> Vec<(&'static str, Duration)> {
 }
 
 fn populate(builder: SimBuilder, world: &Arc<World>, plan: &Arc<Plan>) -> SimBuilder {
-    let mut hosts = Hosts { builder, world: world.clone() };
+    let mut hosts = Hosts {
+        builder,
+        world: world.clone(),
+    };
     for (host, peer) in [(DATABASES[0], DATABASES[1]), (DATABASES[1], DATABASES[0])] {
-        hosts.add(host, 8, move |ctx, world| hosts::database::run(ctx, world, peer));
+        hosts.add(host, 8, move |ctx, world| {
+            hosts::database::run(ctx, world, peer)
+        });
     }
     for host in LEDGERS {
         hosts.add(host, 4, hosts::ledger::run);
@@ -118,7 +149,9 @@ fn populate(builder: SimBuilder, world: &Arc<World>, plan: &Arc<Plan>) -> SimBui
     let journal = Arc::new(Journal::default());
     for who in [Client::Guests, Client::Channel, Client::Desk] {
         let (plan, journal) = (plan.clone(), journal.clone());
-        hosts.add(who.host(), 1, move |ctx, world| hosts::clients::run(ctx, world, plan.clone(), journal.clone(), who));
+        hosts.add(who.host(), 1, move |ctx, world| {
+            hosts::clients::run(ctx, world, plan.clone(), journal.clone(), who)
+        });
     }
     hosts.builder
 }
@@ -129,12 +162,20 @@ struct Hosts {
 }
 
 impl Hosts {
-    fn add<F: Future<Output = ()> + 'static>(&mut self, name: &str, cores: u32, run: impl Fn(HostCtx, Arc<World>) -> F + 'static) {
+    fn add<F: Future<Output = ()> + 'static>(
+        &mut self,
+        name: &str,
+        cores: u32,
+        run: impl Fn(HostCtx, Arc<World>) -> F + 'static,
+    ) {
         let world = self.world.clone();
         let factory = move |ctx: HostCtx| {
             world.attach(&ctx.sim);
             if ctx.boot == 1 {
-                world.record(Event::Host { host: ctx.name.clone(), state: HostState::Up });
+                world.record(Event::Host {
+                    host: ctx.name.clone(),
+                    state: HostState::Up,
+                });
             }
             run(ctx, world.clone())
         };
@@ -146,7 +187,10 @@ impl Hosts {
 /// A primary with the plan's hotels in it, inserted by the ledger's own statements.
 fn fixtures(image: Arc<Image>, fixtures: &Fixtures) -> Result<Database, DbError> {
     let mut db = Database::new(image, DbConfig::default());
-    let settings = SessionSettings { statement_timeout: Duration::ZERO, lock_timeout: Duration::ZERO };
+    let settings = SessionSettings {
+        statement_timeout: Duration::ZERO,
+        lock_timeout: Duration::ZERO,
+    };
     let session = db.open("ledger_app", settings)?;
     let mut run = |request: Request| -> Result<(), DbError> {
         db.submit(session, request, 0, EPOCH_UNIX_S * 1_000_000);
@@ -159,21 +203,55 @@ fn fixtures(image: Arc<Image>, fixtures: &Fixtures) -> Result<Database, DbError>
         }
         Ok(())
     };
-    let statement = |name: &str, params: Vec<Value>| Request::Run { statement: name.into(), params };
+    let statement = |name: &str, params: Vec<Value>| Request::Run {
+        statement: name.into(),
+        params,
+    };
     for tenant in &fixtures.tenants {
-        run(Request::Begin { tenant: Some(tenant.id) })?;
+        run(Request::Begin {
+            tenant: Some(tenant.id),
+        })?;
         for property in &tenant.properties {
-            run(statement("add_property", vec![Value::Uuid(property.id), Value::Text(property.name.as_str().into())]))?;
+            run(statement(
+                "add_property",
+                vec![
+                    Value::Uuid(property.id),
+                    Value::Text(property.name.as_str().into()),
+                ],
+            ))?;
             for room_type in &property.room_types {
                 let id = Value::Uuid(room_type.id);
-                run(statement("add_room_type", vec![id.clone(), Value::Uuid(property.id), Value::Text(room_type.name.as_str().into())]))?;
+                run(statement(
+                    "add_room_type",
+                    vec![
+                        id.clone(),
+                        Value::Uuid(property.id),
+                        Value::Text(room_type.name.as_str().into()),
+                    ],
+                ))?;
                 for room in &room_type.rooms {
-                    run(statement("add_room", vec![Value::Uuid(room.id), id.clone(), Value::Text(room.number.as_str().into())]))?;
+                    run(statement(
+                        "add_room",
+                        vec![
+                            Value::Uuid(room.id),
+                            id.clone(),
+                            Value::Text(room.number.as_str().into()),
+                        ],
+                    ))?;
                 }
                 for night in 0..i32::from(fixtures.nights) {
-                    let numbers = [room_type.capacity, room_type.policy_extra].map(|rooms| Value::Int(i64::from(rooms)));
+                    let numbers = [room_type.capacity, room_type.policy_extra]
+                        .map(|rooms| Value::Int(i64::from(rooms)));
                     let [capacity, extra] = numbers;
-                    run(statement("add_night", vec![id.clone(), Value::Date(fixtures.first_night + night), capacity, extra]))?;
+                    run(statement(
+                        "add_night",
+                        vec![
+                            id.clone(),
+                            Value::Date(fixtures.first_night + night),
+                            capacity,
+                            extra,
+                        ],
+                    ))?;
                 }
             }
         }

@@ -26,7 +26,9 @@ enum Reply {
 
 /// The host: serves until it is stopped.
 pub async fn run(ctx: HostCtx, world: Arc<World>) {
-    let Ok(listener) = TcpListener::bind("0.0.0.0:5672").await else { return };
+    let Ok(listener) = TcpListener::bind("0.0.0.0:5672").await else {
+        return;
+    };
     loop {
         let stream = tokio::select! {
             biased;
@@ -40,7 +42,9 @@ pub async fn run(ctx: HostCtx, world: Arc<World>) {
                 let reply = if world.switches().broker_refuses {
                     Reply::Refused("publication refused".into())
                 } else {
-                    messages.into_iter().for_each(|message| store(&world, message));
+                    messages
+                        .into_iter()
+                        .for_each(|message| store(&world, message));
                     Reply::Stored
                 };
                 if wire.send(&reply).await.is_err() {
@@ -73,10 +77,17 @@ impl Broker for SimBroker {
             let mut slot = self.wire.lock().await;
             let mut wire = match slot.take() {
                 Some(wire) => wire,
-                None => Wire::connect(ADDRESS).await.map_err(|error| BrokerError(error.to_string()))?,
+                None => Wire::connect(ADDRESS)
+                    .await
+                    .map_err(|error| BrokerError(error.to_string()))?,
             };
-            wire.send(&messages).await.map_err(|error| BrokerError(error.to_string()))?;
-            let reply = wire.receive().await.map_err(|error| BrokerError(error.to_string()))?;
+            wire.send(&messages)
+                .await
+                .map_err(|error| BrokerError(error.to_string()))?;
+            let reply = wire
+                .receive()
+                .await
+                .map_err(|error| BrokerError(error.to_string()))?;
             *slot = Some(wire);
             match reply {
                 Reply::Stored => Ok(()),

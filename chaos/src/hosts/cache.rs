@@ -37,7 +37,11 @@ impl Entries {
     fn answer(&mut self, request: Request, now: Duration) -> Reply {
         match request {
             Request::Get(key) => {
-                let value = self.0.get(&key).filter(|(until, _)| *until > now).map(|(_, value)| value.clone());
+                let value = self
+                    .0
+                    .get(&key)
+                    .filter(|(until, _)| *until > now)
+                    .map(|(_, value)| value.clone());
                 if value.is_none() {
                     self.0.remove(&key);
                 }
@@ -58,7 +62,9 @@ impl Entries {
 
 /// The host: serves until it is stopped.
 pub async fn run(ctx: HostCtx) {
-    let Ok(listener) = TcpListener::bind("0.0.0.0:6379").await else { return };
+    let Ok(listener) = TcpListener::bind("0.0.0.0:6379").await else {
+        return;
+    };
     let entries = Arc::new(std::sync::Mutex::new(Entries::default()));
     loop {
         let stream = tokio::select! {
@@ -89,19 +95,33 @@ pub struct SimCache {
 impl SimCache {
     /// The cache as seen from `host`.
     pub fn new(world: Arc<World>, host: Arc<str>) -> SimCache {
-        SimCache { world, host, wire: Mutex::new(None) }
+        SimCache {
+            world,
+            host,
+            wire: Mutex::new(None),
+        }
     }
 
     async fn call(&self, request: Request) -> Result<Reply, CacheError> {
         // A caller that gives up drops this future: the guard says so, and the connection is not used again.
-        let mut unanswered = Unanswered { cache: self, answered: false };
+        let mut unanswered = Unanswered {
+            cache: self,
+            answered: false,
+        };
         let mut slot = self.wire.lock().await;
         let mut wire = match slot.take() {
             Some(wire) => wire,
-            None => Wire::connect(ADDRESS).await.map_err(|error| CacheError(error.to_string()))?,
+            None => Wire::connect(ADDRESS)
+                .await
+                .map_err(|error| CacheError(error.to_string()))?,
         };
-        wire.send(&request).await.map_err(|error| CacheError(error.to_string()))?;
-        let reply = wire.receive().await.map_err(|error| CacheError(error.to_string()))?;
+        wire.send(&request)
+            .await
+            .map_err(|error| CacheError(error.to_string()))?;
+        let reply = wire
+            .receive()
+            .await
+            .map_err(|error| CacheError(error.to_string()))?;
         *slot = Some(wire);
         unanswered.answered = true;
         Ok(reply)
@@ -115,7 +135,10 @@ struct Unanswered<'a> {
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        self.cache.world.record(Event::CacheCall { host: self.cache.host.clone(), ok: self.answered });
+        self.cache.world.record(Event::CacheCall {
+            host: self.cache.host.clone(),
+            ok: self.answered,
+        });
     }
 }
 
@@ -129,7 +152,12 @@ impl Cache for SimCache {
         })
     }
 
-    fn set<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> BoxFuture<'a, Result<(), CacheError>> {
+    fn set<'a>(
+        &'a self,
+        key: &'a str,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), CacheError>> {
         Box::pin(async move {
             match self.call(Request::Set(key.to_owned(), value, ttl)).await? {
                 Reply::Stored => Ok(()),

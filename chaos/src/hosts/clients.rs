@@ -17,7 +17,10 @@ use super::{LEDGER_PORT, LEDGERS, World, date, lock};
 use crate::{
     recording::{Call, EPOCH_UNIX_S, Event, Nanos, Op, Phase, Reply, Stay},
     scenario::{Client as Who, Plan, PlannedKind, PlannedOp},
-    simnet::{HostCtx, http::{Client, ClientConfig}},
+    simnet::{
+        HostCtx,
+        http::{Client, ClientConfig},
+    },
 };
 
 /// How long a client waits for one attempt.
@@ -42,7 +45,10 @@ enum Outcome {
 
 impl Journal {
     fn slot(&self, op: u32) -> watch::Sender<Outcome> {
-        lock(&self.0).entry(op).or_insert_with(|| watch::channel(Outcome::Open).0).clone()
+        lock(&self.0)
+            .entry(op)
+            .or_insert_with(|| watch::channel(Outcome::Open).0)
+            .clone()
     }
 
     async fn outcome(&self, op: u32) -> Outcome {
@@ -55,14 +61,32 @@ impl Journal {
 }
 
 /// The host of `who`: sends its operations at their times, until the plan or the host ends.
-pub async fn run(ctx: HostCtx, world: Arc<World>, plan: Arc<Plan>, journal: Arc<Journal>, who: Who) {
+pub async fn run(
+    ctx: HostCtx,
+    world: Arc<World>,
+    plan: Arc<Plan>,
+    journal: Arc<Journal>,
+    who: Who,
+) {
     let client = Arc::new(Client::new(&ctx, ClientConfig::default()));
-    for (index, op) in plan.operations.iter().enumerate().filter(|(_, op)| op.client == who) {
+    for (index, op) in plan
+        .operations
+        .iter()
+        .enumerate()
+        .filter(|(_, op)| op.client == who)
+    {
         let now = world.now();
         if op.at > now {
             ctx.clock.sleep(Duration::from_nanos(op.at - now)).await;
         }
-        let run = Run { ctx: ctx.clone(), world: world.clone(), journal: journal.clone(), client: client.clone(), index: index as u32, op: *op };
+        let run = Run {
+            ctx: ctx.clone(),
+            world: world.clone(),
+            journal: journal.clone(),
+            client: client.clone(),
+            index: index as u32,
+            op: *op,
+        };
         ctx.spawn(run.carry_out());
     }
     ctx.stop.wait().await;
@@ -81,9 +105,15 @@ struct Run {
 enum Attempt {
     Done(Reply),
     /// Certainly without effect, and a repetition would end alike.
-    Refused { status: u16, code: Arc<str> },
+    Refused {
+        status: u16,
+        code: Arc<str>,
+    },
     /// Certainly without effect, and a repetition may succeed.
-    Busy { status: u16, code: Arc<str> },
+    Busy {
+        status: u16,
+        code: Arc<str>,
+    },
     /// It may have had its effect.
     Unclear(Arc<str>),
 }
@@ -122,7 +152,10 @@ impl Run {
         let of = match self.op.kind {
             PlannedKind::Search(stay) => return Some(Call::Search(stay)),
             PlannedKind::Hold { stay, .. } => return Some(Call::Hold(stay)),
-            PlannedKind::Confirm { of, .. } | PlannedKind::Release { of } | PlannedKind::Cancel { of } | PlannedKind::Get { of } => of,
+            PlannedKind::Confirm { of, .. }
+            | PlannedKind::Release { of }
+            | PlannedKind::Cancel { of }
+            | PlannedKind::Get { of } => of,
         };
         let Outcome::Held { id, until_us } = self.journal.outcome(of).await else {
             return None;
@@ -148,13 +181,24 @@ impl Run {
     }
 
     fn record(&self, phase: Phase) {
-        self.world.record(Event::Op(Op { op: self.index, client: self.ctx.name.clone(), phase }));
+        self.world.record(Event::Op(Op {
+            op: self.index,
+            client: self.ctx.name.clone(),
+            phase,
+        }));
     }
 
     fn end(&self, phase: Phase) {
         if matches!(self.op.kind, PlannedKind::Hold { .. }) {
             let outcome = match &phase {
-                Phase::Ok(Reply::Allocation { id, hold_until: Some(until_us), .. }) => Outcome::Held { id: *id, until_us: *until_us },
+                Phase::Ok(Reply::Allocation {
+                    id,
+                    hold_until: Some(until_us),
+                    ..
+                }) => Outcome::Held {
+                    id: *id,
+                    until_us: *until_us,
+                },
                 _ => Outcome::None,
             };
             self.journal.slot(self.index).send_replace(outcome);
@@ -165,26 +209,49 @@ impl Run {
     async fn attempt(&self, call: &Call, attempt: u32) -> Attempt {
         let request = match self.request(call) {
             Ok(request) => request,
-            Err(error) => return Attempt::Refused { status: 0, code: error.to_string().into() },
+            Err(error) => {
+                return Attempt::Refused {
+                    status: 0,
+                    code: error.to_string().into(),
+                };
+            }
         };
         let ledger = LEDGERS[(self.index + attempt) as usize % LEDGERS.len()];
-        match self.client.request(ledger, LEDGER_PORT, request, ATTEMPT_TIMEOUT).await {
+        match self
+            .client
+            .request(ledger, LEDGER_PORT, request, ATTEMPT_TIMEOUT)
+            .await
+        {
             Ok(response) => judge(response.status().as_u16(), response.body(), call),
-            Err(error) if !error.may_have_been_sent() => Attempt::Busy { status: 0, code: error.to_string().into() },
+            Err(error) if !error.may_have_been_sent() => Attempt::Busy {
+                status: 0,
+                code: error.to_string().into(),
+            },
             Err(error) => Attempt::Unclear(error.to_string().into()),
         }
     }
 
     fn request(&self, call: &Call) -> Result<http::Request<bytes::Bytes>, http::Error> {
         let (method, path) = match call {
-            Call::Search(stay) => ("GET", format!("/v1/room-types/{}/availability?arrival={}&nights={}", stay.room_type, date(stay.arrival), stay.nights)),
+            Call::Search(stay) => (
+                "GET",
+                format!(
+                    "/v1/room-types/{}/availability?arrival={}&nights={}",
+                    stay.room_type,
+                    date(stay.arrival),
+                    stay.nights
+                ),
+            ),
             Call::Hold(_) => ("POST", "/v1/holds".to_owned()),
             Call::Confirm(id) => ("POST", format!("/v1/allocations/{id}/confirm")),
             Call::Release(id) => ("POST", format!("/v1/allocations/{id}/release")),
             Call::Cancel(id) => ("POST", format!("/v1/allocations/{id}/cancel")),
             Call::Get(id) => ("GET", format!("/v1/allocations/{id}")),
         };
-        let request = http::Request::builder().method(method).uri(path).header("x-tenant-id", self.op.tenant.to_string());
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("x-tenant-id", self.op.tenant.to_string());
         match (call, self.op.kind) {
             (Call::Hold(stay), PlannedKind::Hold { channel, .. }) => request
                 .header("idempotency-key", format!("op-{}", self.index))
@@ -261,7 +328,10 @@ fn judge(status: u16, body: &[u8], call: &Call) -> Attempt {
 fn reply(body: &[u8], call: &Call) -> serde_json::Result<Reply> {
     if let Call::Search(_) = call {
         let view: AvailabilityView = serde_json::from_slice(body)?;
-        return Ok(Reply::Availability { available: view.nights.iter().map(|night| night.available).collect(), cached: view.cached });
+        return Ok(Reply::Availability {
+            available: view.nights.iter().map(|night| night.available).collect(),
+            cached: view.cached,
+        });
     }
     let view: AllocationView = serde_json::from_slice(body)?;
     Ok(Reply::Allocation {

@@ -31,15 +31,27 @@ pub async fn run(ctx: HostCtx, world: Arc<World>) {
             () = ctx.clock.sleep(PROBE_EVERY) => {}
         }
         let seen = primary.ask(&ctx, Control::State, PROBE_EVERY).await;
-        misses = if seen.is_some_and(|state| !state.standby) { 0 } else { misses + 1 };
+        misses = if seen.is_some_and(|state| !state.standby) {
+            0
+        } else {
+            misses + 1
+        };
         if misses < MISSES_MAX {
             continue;
         }
-        let Some(mut candidate) = standby.take() else { continue };
+        let Some(mut candidate) = standby.take() else {
+            continue;
+        };
         fence(&world, primary.host);
         match candidate.ask(&ctx, Control::Promote, PROBE_EVERY * 5).await {
-            Some(State { standby: false, timeline }) => {
-                world.record(Event::Promoted { host: candidate.host.into(), timeline });
+            Some(State {
+                standby: false,
+                timeline,
+            }) => {
+                world.record(Event::Promoted {
+                    host: candidate.host.into(),
+                    timeline,
+                });
                 (primary, misses) = (candidate, 0);
             }
             _ => standby = Some(candidate),
@@ -51,7 +63,10 @@ fn fence(world: &World, host: &'static str) {
     world.disks[host].fence();
     if world.sim().is_up(host) {
         world.sim().crash(host);
-        world.record(Event::Host { host: host.into(), state: HostState::Crashed });
+        world.record(Event::Host {
+            host: host.into(),
+            state: HostState::Crashed,
+        });
     }
 }
 
@@ -70,7 +85,10 @@ impl Peer {
     async fn ask(&mut self, ctx: &HostCtx, request: Control, limit: Duration) -> Option<State> {
         let kept = self.wire.take();
         let host = self.host;
-        let (wire, state) = ctx.clock.timeout(limit, exchange(kept, host, request)).await??;
+        let (wire, state) = ctx
+            .clock
+            .timeout(limit, exchange(kept, host, request))
+            .await??;
         self.wire = Some(wire);
         Some(state)
     }
@@ -79,7 +97,9 @@ impl Peer {
 async fn exchange(kept: Option<Wire>, host: &str, request: Control) -> Option<(Wire, State)> {
     let mut wire = match kept {
         Some(wire) => wire,
-        None => Wire::connect(&format!("{host}:{CONTROL_PORT}")).await.ok()?,
+        None => Wire::connect(&format!("{host}:{CONTROL_PORT}"))
+            .await
+            .ok()?,
     };
     wire.send(&request).await.ok()?;
     let state = wire.receive().await.ok()?;

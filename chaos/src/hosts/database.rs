@@ -4,8 +4,8 @@
 //! A commit is recorded when it becomes visible: with a synchronous standby, once that has it.
 
 use std::{
-    io,
     collections::{BTreeMap, VecDeque},
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -34,7 +34,10 @@ pub const CONTROL_PORT: u16 = 5434;
 pub(super) enum Ask {
     Open(Role, SessionSettings),
     /// Makes the statement known to this connection under the next number.
-    Prepare { name: Arc<str>, sql: Arc<str> },
+    Prepare {
+        name: Arc<str>,
+        sql: Arc<str>,
+    },
     Begin(Option<Uuid>),
     Run(u32, Vec<Value>),
     Commit,
@@ -96,8 +99,22 @@ struct Finished {
 impl Disk {
     /// The disk of `host` with a database on it.
     pub fn new(host: &str, db: Database) -> Disk {
-        let inner = Inner { db, fenced: false, waiting: BTreeMap::new(), reports: BTreeMap::new(), unshown: VecDeque::new(), log: VecDeque::new(), outputs: Vec::new(), armed: None };
-        Disk { host: host.into(), inner: Arc::new(Mutex::new(inner)), deadline_moved: Arc::default(), log_grew: Arc::default() }
+        let inner = Inner {
+            db,
+            fenced: false,
+            waiting: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            unshown: VecDeque::new(),
+            log: VecDeque::new(),
+            outputs: Vec::new(),
+            armed: None,
+        };
+        Disk {
+            host: host.into(),
+            inner: Arc::new(Mutex::new(inner)),
+            deadline_moved: Arc::default(),
+            log_grew: Arc::default(),
+        }
     }
 
     /// Whether its database takes writes, or would if its host were up.
@@ -124,7 +141,10 @@ impl Disk {
 
     fn committed(&self, world: &World, commit: Commit) {
         world.note_commit(commit.lsn);
-        world.record(Event::Commit(Commit { host: self.host.clone(), ..commit }));
+        world.record(Event::Commit(Commit {
+            host: self.host.clone(),
+            ..commit
+        }));
     }
 
     /// Keeps the server from ever starting here again: another one is primary.
@@ -134,11 +154,20 @@ impl Disk {
 
     fn state(&self) -> State {
         let inner = lock(&self.inner);
-        State { standby: inner.db.is_standby(), timeline: inner.db.timeline() }
+        State {
+            standby: inner.db.is_standby(),
+            timeline: inner.db.timeline(),
+        }
     }
 
     /// Hands a request to the engine; the receiver resolves when it is done, at once unless it waits for a lock.
-    fn submit(&self, world: &World, session: SessionId, request: Request, wall_us: i64) -> oneshot::Receiver<Finished> {
+    fn submit(
+        &self,
+        world: &World,
+        session: SessionId,
+        request: Request,
+        wall_us: i64,
+    ) -> oneshot::Receiver<Finished> {
         let (sender, receiver) = oneshot::channel();
         let now = world.now();
         let mut inner = lock(&self.inner);
@@ -154,10 +183,17 @@ impl Disk {
         inner.db.drain(&mut outputs);
         for output in outputs.drain(..) {
             match output {
-                Output::Done { session, result, cost_ns } => {
+                Output::Done {
+                    session,
+                    result,
+                    cost_ns,
+                } => {
                     if let Some(waiting) = inner.waiting.remove(&session) {
                         // A receiver that is gone belongs to a connection that ended; its session is being closed.
-                        let _ = waiting.send(Finished { answer: result, cost: cost_ns });
+                        let _ = waiting.send(Finished {
+                            answer: result,
+                            cost: cost_ns,
+                        });
                     }
                 }
                 Output::Committed(commit) => inner.unshown.push_back(commit),
@@ -165,12 +201,19 @@ impl Disk {
                     inner.log.push_back(record);
                     self.log_grew.notify_one();
                 }
-                Output::Event(what) => world.record(Event::Db { host: self.host.clone(), what }),
+                Output::Event(what) => world.record(Event::Db {
+                    host: self.host.clone(),
+                    what,
+                }),
             }
         }
         inner.outputs = outputs;
         // What a standby received is shown by its primary, or by itself once it is promoted.
-        let visible = if inner.db.is_standby() { 0 } else { inner.db.visible() };
+        let visible = if inner.db.is_standby() {
+            0
+        } else {
+            inner.db.visible()
+        };
         while let Some(commit) = inner.unshown.pop_front_if(|commit| commit.lsn <= visible) {
             self.committed(world, commit);
         }
@@ -186,10 +229,18 @@ impl Disk {
     /// The first statement's that failed.
     async fn local(&self, world: &World, role: &str, tenant: Option<Uuid>, sql: &str) -> Answer {
         let session = lock(&self.inner).db.open(role, LOCAL_SETTINGS)?;
-        let closing = Closing { disk: self, world, session };
+        let closing = Closing {
+            disk: self,
+            world,
+            session,
+        };
         self.ask(world, session, Request::Begin { tenant }).await?;
         let rows = self.ask(world, session, Request::Sql(sql.into())).await;
-        let end = if rows.is_ok() { Request::Commit } else { Request::Rollback };
+        let end = if rows.is_ok() {
+            Request::Commit
+        } else {
+            Request::Rollback
+        };
         let ended = self.ask(world, session, end).await;
         drop(closing);
         rows.and_then(|rows| ended.map(|_| rows))
@@ -222,7 +273,9 @@ impl Disk {
 
     /// Opens a superuser's session that takes locks with `sql` and keeps them until [`Disk::close_report`].
     pub async fn open_report(&self, world: &World, fault: u32, sql: String) {
-        let Ok(session) = lock(&self.inner).db.open("postgres", LOCAL_SETTINGS) else { return };
+        let Ok(session) = lock(&self.inner).db.open("postgres", LOCAL_SETTINGS) else {
+            return;
+        };
         lock(&self.inner).reports.insert(fault, session);
         let wall = wall_us(world);
         drop(self.submit(world, session, Request::Begin { tenant: None }, wall));
@@ -247,7 +300,10 @@ impl Disk {
 }
 
 /// Nobody bounds a superuser's report.
-const LOCAL_SETTINGS: SessionSettings = SessionSettings { statement_timeout: Duration::ZERO, lock_timeout: Duration::ZERO };
+const LOCAL_SETTINGS: SessionSettings = SessionSettings {
+    statement_timeout: Duration::ZERO,
+    lock_timeout: Duration::ZERO,
+};
 
 fn wall_us(world: &World) -> i64 {
     EPOCH_UNIX_S * 1_000_000 + (world.now() / 1_000) as i64
@@ -286,18 +342,32 @@ pub async fn run(ctx: HostCtx, world: Arc<World>, peer: &'static str) {
     if disk.state().standby {
         ctx.spawn(follow(ctx.clone(), world.clone(), disk.clone(), peer));
     }
-    let ports: [(u16, Serve); 3] = [(SESSION_PORT, Serve::Sessions), (LOG_PORT, Serve::Log), (CONTROL_PORT, Serve::Control)];
+    let ports: [(u16, Serve); 3] = [
+        (SESSION_PORT, Serve::Sessions),
+        (LOG_PORT, Serve::Log),
+        (CONTROL_PORT, Serve::Control),
+    ];
     for (port, what) in ports {
-        let Ok(listener) = TcpListener::bind(format!("0.0.0.0:{port}")).await else { return };
+        let Ok(listener) = TcpListener::bind(format!("0.0.0.0:{port}")).await else {
+            return;
+        };
         let (host, world, disk) = (ctx.clone(), world.clone(), disk.clone());
         ctx.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (ctx, world, disk) = (host.clone(), world.clone(), disk.clone());
                 let wire = Wire::new(stream);
                 match what {
-                    Serve::Sessions => drop(host.spawn(async move { drop(serve_session(ctx, world, disk, wire).await) })),
-                    Serve::Log => drop(host.spawn(async move { drop(ship(world, disk, wire).await) })),
-                    Serve::Control => drop(host.spawn(async move { drop(control(world, disk, wire).await) })),
+                    Serve::Sessions => {
+                        drop(host.spawn(async move {
+                            drop(serve_session(ctx, world, disk, wire).await)
+                        }))
+                    }
+                    Serve::Log => {
+                        drop(host.spawn(async move { drop(ship(world, disk, wire).await) }))
+                    }
+                    Serve::Control => {
+                        drop(host.spawn(async move { drop(control(world, disk, wire).await) }))
+                    }
                 }
             }
         });
@@ -335,7 +405,12 @@ async fn keep_deadlines(ctx: HostCtx, world: Arc<World>, disk: Disk) {
     }
 }
 
-async fn serve_session(ctx: HostCtx, world: Arc<World>, disk: Disk, mut wire: Wire) -> io::Result<()> {
+async fn serve_session(
+    ctx: HostCtx,
+    world: Arc<World>,
+    disk: Disk,
+    mut wire: Wire,
+) -> io::Result<()> {
     let Ask::Open(role, settings) = wire.receive().await? else {
         return Ok(());
     };
@@ -348,7 +423,11 @@ async fn serve_session(ctx: HostCtx, world: Arc<World>, disk: Disk, mut wire: Wi
         Ok(session) => session,
         Err(error) => return wire.send(&Answer::Err(error)).await,
     };
-    let _closing = Closing { disk: &disk, world: &world, session };
+    let _closing = Closing {
+        disk: &disk,
+        world: &world,
+        session,
+    };
     wire.send(&Answer::Ok(Rows::default())).await?;
     let mut prepared: Vec<Prepared> = Vec::new();
     loop {
@@ -357,26 +436,52 @@ async fn serve_session(ctx: HostCtx, world: Arc<World>, disk: Disk, mut wire: Wi
         let request = match ask {
             Ask::Open(..) => return Ok(()),
             Ask::Prepare { name, sql } => {
-                let shipped = world.schema.statements.iter().any(|(known, text)| **known == *name && **text == *sql);
-                prepared.push(Prepared { name, changed: (!shipped).then_some(sql) });
+                let shipped = world
+                    .schema
+                    .statements
+                    .iter()
+                    .any(|(known, text)| **known == *name && **text == *sql);
+                prepared.push(Prepared {
+                    name,
+                    changed: (!shipped).then_some(sql),
+                });
                 continue;
             }
             Ask::Begin(tenant) => Request::Begin { tenant },
             Ask::Commit => Request::Commit,
             Ask::Rollback => Request::Rollback,
             Ask::Run(number, params) => {
-                let Some(Prepared { name, changed }) = prepared.get(number as usize) else { return Ok(()) };
-                extra = world.switches().slow_statements.get(name).copied().unwrap_or_default();
+                let Some(Prepared { name, changed }) = prepared.get(number as usize) else {
+                    return Ok(());
+                };
+                extra = world
+                    .switches()
+                    .slow_statements
+                    .get(name)
+                    .copied()
+                    .unwrap_or_default();
                 match changed {
-                    None => Request::Run { statement: name.clone(), params },
-                    Some(sql) => Request::Text { sql: sql.clone(), params },
+                    None => Request::Run {
+                        statement: name.clone(),
+                        params,
+                    },
+                    Some(sql) => Request::Text {
+                        sql: sql.clone(),
+                        params,
+                    },
                 }
             }
         };
         let committing = matches!(request, Request::Commit);
         let wall = ctx.clock.unix_nanos() / 1_000;
-        let mut in_doubt = InDoubt { world: &world, host: &disk.host, armed: committing };
-        let Ok(finished) = disk.submit(&world, session, request, wall).await else { return Ok(()) };
+        let mut in_doubt = InDoubt {
+            world: &world,
+            host: &disk.host,
+            armed: committing,
+        };
+        let Ok(finished) = disk.submit(&world, session, request, wall).await else {
+            return Ok(());
+        };
         ctx.cpu.work_nanos(finished.cost).await;
         if !extra.is_zero() {
             ctx.clock.sleep(extra).await;
@@ -406,7 +511,10 @@ struct InDoubt<'a> {
 impl Drop for InDoubt<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.world.record(Event::Db { host: self.host.clone(), what: DbEvent::CommitInDoubt });
+            self.world.record(Event::Db {
+                host: self.host.clone(),
+                what: DbEvent::CommitInDoubt,
+            });
         }
     }
 }
@@ -415,7 +523,12 @@ impl Drop for InDoubt<'_> {
 async fn ship(world: Arc<World>, disk: Disk, mut wire: Wire) -> io::Result<()> {
     let mut sent: u64 = wire.receive().await?;
     loop {
-        let records: Vec<Arc<LogRecord>> = lock(&disk.inner).log.iter().filter(|record| record.lsn() > sent).cloned().collect();
+        let records: Vec<Arc<LogRecord>> = lock(&disk.inner)
+            .log
+            .iter()
+            .filter(|record| record.lsn() > sent)
+            .cloned()
+            .collect();
         if let Some(last) = records.last() {
             sent = last.lsn();
             wire.send(&records).await?;

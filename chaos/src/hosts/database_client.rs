@@ -1,11 +1,10 @@
 //! The ledger's session over the simulated network: what sqlx is against real PostgreSQL.
 
-use std::{
-    io,
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
-use ::ledger::ports::{BoxFuture, Connect, DbError, Role, Rows, Session, SessionSettings, Statement, Value};
+use ::ledger::ports::{
+    BoxFuture, Connect, DbError, Role, Rows, Session, SessionSettings, Statement, Value,
+};
 use uuid::Uuid;
 
 use super::{
@@ -29,16 +28,30 @@ impl SimConnect {
 }
 
 impl Connect for SimConnect {
-    fn connect<'a>(&'a self, endpoint: &'a str, role: Role, settings: SessionSettings) -> BoxFuture<'a, Result<Box<dyn Session>, DbError>> {
+    fn connect<'a>(
+        &'a self,
+        endpoint: &'a str,
+        role: Role,
+        settings: SessionSettings,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, DbError>> {
         Box::pin(async move {
             let to = endpoint.split(':').next().unwrap_or(endpoint);
             // A caller that gives up drops this future: that is a failed attempt too.
-            let mut attempt = Attempt { connect: self, to, ok: false };
+            let mut attempt = Attempt {
+                connect: self,
+                to,
+                ok: false,
+            };
             let mut wire = Wire::connect(endpoint).await.map_err(lost)?;
             wire.send(&Ask::Open(role, settings)).await.map_err(lost)?;
             wire.receive::<Answer>().await.map_err(lost)??;
             attempt.ok = true;
-            let session = SimSession { wire: Some(wire), prepared: Vec::new(), owed: 0, busy: false };
+            let session = SimSession {
+                wire: Some(wire),
+                prepared: Vec::new(),
+                owed: 0,
+                busy: false,
+            };
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }
@@ -52,7 +65,11 @@ struct Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.connect.world.record(Event::DbConnect { host: self.connect.host.clone(), to: self.to.into(), ok: self.ok });
+        self.connect.world.record(Event::DbConnect {
+            host: self.connect.host.clone(),
+            to: self.to.into(),
+            ok: self.ok,
+        });
     }
 }
 
@@ -80,11 +97,17 @@ impl SimSession {
     }
 
     fn queue_run(&mut self, statement: &Statement, params: Vec<Value>) -> Result<(), DbError> {
-        let known = self.prepared.iter().position(|sql| Arc::ptr_eq(sql, &statement.sql));
+        let known = self
+            .prepared
+            .iter()
+            .position(|sql| Arc::ptr_eq(sql, &statement.sql));
         let number = match known {
             Some(number) => number,
             None => {
-                self.queue(&Ask::Prepare { name: statement.name.clone(), sql: statement.sql.clone() })?;
+                self.queue(&Ask::Prepare {
+                    name: statement.name.clone(),
+                    sql: statement.sql.clone(),
+                })?;
                 self.prepared.push(statement.sql.clone());
                 self.prepared.len() - 1
             }
@@ -132,15 +155,24 @@ impl Session for SimSession {
         })
     }
 
-    fn run<'a>(&'a mut self, statement: &'a Statement, params: &'a [Value]) -> BoxFuture<'a, Result<Rows, DbError>> {
+    fn run<'a>(
+        &'a mut self,
+        statement: &'a Statement,
+        params: &'a [Value],
+    ) -> BoxFuture<'a, Result<Rows, DbError>> {
         Box::pin(async move {
             self.queue_run(statement, params.to_vec())?;
             let rows = self.exchange(1).await?;
-            rows.into_iter().next().ok_or_else(|| DbError::Connection("no answer".into()))
+            rows.into_iter()
+                .next()
+                .ok_or_else(|| DbError::Connection("no answer".into()))
         })
     }
 
-    fn run_all<'a>(&'a mut self, batch: &'a [(&'a Statement, Vec<Value>)]) -> BoxFuture<'a, Result<Vec<Rows>, DbError>> {
+    fn run_all<'a>(
+        &'a mut self,
+        batch: &'a [(&'a Statement, Vec<Value>)],
+    ) -> BoxFuture<'a, Result<Vec<Rows>, DbError>> {
         Box::pin(async move {
             for (statement, params) in batch {
                 self.queue_run(statement, params.clone())?;

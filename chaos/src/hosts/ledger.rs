@@ -19,12 +19,8 @@ use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
 
 use super::{
-    DATABASES, LEDGER_PORT, World,
-    broker::SimBroker,
-    cache::SimCache,
-    database::SESSION_PORT,
-    database_client::SimConnect,
-    lock,
+    DATABASES, LEDGER_PORT, World, broker::SimBroker, cache::SimCache, database::SESSION_PORT,
+    database_client::SimConnect, lock,
 };
 use crate::simnet::{HostClock, HostCtx, TcpListener, http, random};
 
@@ -38,7 +34,10 @@ const REQUEST_COST: Duration = Duration::from_micros(150);
 pub async fn run(ctx: HostCtx, world: Arc<World>) {
     let host: Arc<str> = ctx.name.clone();
     let config = Config {
-        database_endpoints: DATABASES.iter().map(|host| format!("{host}:{SESSION_PORT}")).collect(),
+        database_endpoints: DATABASES
+            .iter()
+            .map(|host| format!("{host}:{SESSION_PORT}"))
+            .collect(),
         hold_seconds: world.hold.as_secs() as u32,
         job_token: Secret(JOB_TOKEN.to_owned()),
         ..Config::default()
@@ -52,7 +51,9 @@ pub async fn run(ctx: HostCtx, world: Arc<World>) {
         ids: Arc::new(SimIds(Mutex::new(random::stream(world.seed, &label)))),
         spawn: Arc::new(SimSpawn(ctx.clone())),
     };
-    let Ok(listener) = TcpListener::bind(format!("0.0.0.0:{LEDGER_PORT}")).await else { return };
+    let Ok(listener) = TcpListener::bind(format!("0.0.0.0:{LEDGER_PORT}")).await else {
+        return;
+    };
     let app = match SqlBook::new(&world.statements()) {
         Ok(book) => App::new(config, ports, book).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -60,13 +61,15 @@ pub async fn run(ctx: HostCtx, world: Arc<World>) {
     let app = app.unwrap_or_else(|error| panic!("{} cannot start: {error}", ctx.name));
     app.start();
     let cpu = ctx.cpu.clone();
-    let router = app.router().layer(middleware::from_fn(move |request: Request, next: Next| {
-        let cpu = cpu.clone();
-        async move {
-            cpu.work(REQUEST_COST).await;
-            next.run(request).await
-        }
-    }));
+    let router = app
+        .router()
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            let cpu = cpu.clone();
+            async move {
+                cpu.work(REQUEST_COST).await;
+                next.run(request).await
+            }
+        }));
     let stopping = ctx.clone();
     ctx.spawn(async move {
         stopping.stop.wait().await;

@@ -50,7 +50,9 @@ pub fn link() -> LinkConfig {
 /// The date that is `days` after 1970-01-01, as SQL and the API spell it.
 pub(crate) fn date(days: i32) -> jiff::civil::Date {
     let epoch = jiff::civil::date(1970, 1, 1);
-    epoch.checked_add(jiff::Span::new().days(days)).unwrap_or(epoch)
+    epoch
+        .checked_add(jiff::Span::new().days(days))
+        .unwrap_or(epoch)
 }
 
 /// Locks a mutex of the single-threaded simulation. A panic elsewhere ends the run anyway, so poison carries no news.
@@ -89,7 +91,11 @@ pub struct World {
 
 impl World {
     /// The world of one plan.
-    pub fn new(plan: &Plan, schema: Arc<Schema>, disks: BTreeMap<&'static str, database::Disk>) -> World {
+    pub fn new(
+        plan: &Plan,
+        schema: Arc<Schema>,
+        disks: BTreeMap<&'static str, database::Disk>,
+    ) -> World {
         World {
             sim: OnceLock::new(),
             recorder: Mutex::default(),
@@ -152,7 +158,10 @@ impl World {
     /// The disk of the database host that is primary now.
     pub fn primary(&self) -> &database::Disk {
         let standing = DATABASES.iter().map(|host| &self.disks[host]);
-        standing.clone().find(|disk| disk.is_primary()).unwrap_or(&self.disks[DATABASES[0]])
+        standing
+            .clone()
+            .find(|disk| disk.is_primary())
+            .unwrap_or(&self.disks[DATABASES[0]])
     }
 
     /// Asks the operator for something.
@@ -169,7 +178,9 @@ impl World {
     pub fn statements(&self) -> Vec<(String, String)> {
         let release = self.switches().release.clone();
         let deployed = |(name, sql): &(String, String)| {
-            let sql = release.get(name.as_str()).map_or(sql.as_str(), |changed| changed);
+            let sql = release
+                .get(name.as_str())
+                .map_or(sql.as_str(), |changed| changed);
             (name.clone(), sql.to_owned())
         };
         self.schema.statements.iter().map(deployed).collect()

@@ -24,10 +24,16 @@ pub async fn run(world: Arc<World>, plan: Arc<Plan>) {
             break;
         }
         world.sim().sleep_until(Duration::from_nanos(at)).await;
-        world.record(Event::Fault { index, active: begins });
+        world.record(Event::Fault {
+            index,
+            active: begins,
+        });
         strike(&world, &plan.faults[index as usize].kind, begins, index).await;
     }
-    world.sim().sleep_until(Duration::from_nanos(plan.duration)).await;
+    world
+        .sim()
+        .sleep_until(Duration::from_nanos(plan.duration))
+        .await;
 }
 
 async fn strike(world: &Arc<World>, kind: &FaultKind, begins: bool, index: u32) {
@@ -39,25 +45,53 @@ async fn strike(world: &Arc<World>, kind: &FaultKind, begins: bool, index: u32) 
         FaultKind::SchedulerStopped => down(world, "scheduler", begins, HostState::Stopped),
         FaultKind::Boot { host } => boot(world, host),
         FaultKind::Stall { host } => {
-            let state = if begins { HostState::Stalled } else { HostState::Resumed };
-            if begins { sim.freeze(host) } else { sim.thaw(host) }
+            let state = if begins {
+                HostState::Stalled
+            } else {
+                HostState::Resumed
+            };
+            if begins {
+                sim.freeze(host)
+            } else {
+                sim.thaw(host)
+            }
             host_changed(world, host, state);
         }
         FaultKind::Partition { a, b } => {
-            if begins { sim.partition(a, b) } else { sim.repair(a, b) }
+            if begins {
+                sim.partition(a, b)
+            } else {
+                sim.repair(a, b)
+            }
             link_changed(world, a, b, !begins);
             link_changed(world, b, a, !begins);
         }
         FaultKind::PartitionOneWay { from, to } => {
-            if begins { sim.partition_one_way(from, to) } else { sim.repair_one_way(from, to) }
+            if begins {
+                sim.partition_one_way(from, to)
+            } else {
+                sim.repair_one_way(from, to)
+            }
             link_changed(world, from, to, !begins);
         }
-        FaultKind::Loss { a, b, per_mille } => sim.set_loss(a, b, if begins { u32::from(*per_mille) * 1000 } else { 0 }),
+        FaultKind::Loss { a, b, per_mille } => sim.set_loss(
+            a,
+            b,
+            if begins {
+                u32::from(*per_mille) * 1000
+            } else {
+                0
+            },
+        ),
         FaultKind::Latency { a, b, by } => {
             if begins {
                 let base = super::link();
                 let by = Duration::from_nanos(*by);
-                sim.set_link(a, b, LinkConfig::latency(base.latency_min + by, base.latency_max + by));
+                sim.set_link(
+                    a,
+                    b,
+                    LinkConfig::latency(base.latency_min + by, base.latency_max + by),
+                );
             } else {
                 sim.reset_link(a, b);
             }
@@ -65,13 +99,25 @@ async fn strike(world: &Arc<World>, kind: &FaultKind, begins: bool, index: u32) 
         FaultKind::BrokerRefuses => world.switches().broker_refuses = begins,
         FaultKind::SlowStatement { statement, by } => slow(world, statement, *by, begins),
         FaultKind::SlowInsert { table, by } => slow_inserts(world, table, *by, begins),
-        FaultKind::Sql { role, tenant, sql, repair } => {
+        FaultKind::Sql {
+            role,
+            tenant,
+            sql,
+            repair,
+        } => {
             let statements = if begins { sql } else { repair };
             for statement in statements {
-                world.primary().execute(world, role.login(), *tenant, statement).await;
+                world
+                    .primary()
+                    .execute(world, role.login(), *tenant, statement)
+                    .await;
             }
         }
-        FaultKind::HoldLock { room_type, night, nights } => {
+        FaultKind::HoldLock {
+            room_type,
+            night,
+            nights,
+        } => {
             if begins {
                 let last = night + i32::from(*nights);
                 let sql = format!(
@@ -88,14 +134,20 @@ async fn strike(world: &Arc<World>, kind: &FaultKind, begins: bool, index: u32) 
             {
                 let mut switches = world.switches();
                 for (statement, sql) in overrides {
-                    if begins { switches.release.insert(statement.clone(), sql.clone()) } else { switches.release.remove(statement) };
+                    if begins {
+                        switches.release.insert(statement.clone(), sql.clone())
+                    } else {
+                        switches.release.remove(statement)
+                    };
                 }
             }
             roll(world, *pause);
         }
         FaultKind::Deploy { pause } => roll(world, *pause),
         FaultKind::ClockOffset { host, by } => sim.set_clock(host, if begins { *by } else { 0 }, 0),
-        FaultKind::ClockDrift { host, ppm } => sim.set_clock(host, 0, if begins { i64::from(*ppm) } else { 0 }),
+        FaultKind::ClockDrift { host, ppm } => {
+            sim.set_clock(host, 0, if begins { i64::from(*ppm) } else { 0 })
+        }
         FaultKind::CancelSurplus => world.errand(Errand::CancelSurplus),
     }
 }
@@ -121,17 +173,26 @@ fn boot(world: &World, host: &str) {
 }
 
 fn host_changed(world: &World, host: &str, state: HostState) {
-    world.record(Event::Host { host: host.into(), state });
+    world.record(Event::Host {
+        host: host.into(),
+        state,
+    });
 }
 
 fn link_changed(world: &World, from: &str, to: &str, up: bool) {
-    world.record(Event::Link { from: from.into(), to: to.into(), up });
+    world.record(Event::Link {
+        from: from.into(),
+        to: to.into(),
+        up,
+    });
 }
 
 fn slow(world: &World, statement: &Arc<str>, by: Nanos, begins: bool) {
     let mut switches = world.switches();
     if begins {
-        switches.slow_statements.insert(statement.clone(), Duration::from_nanos(by));
+        switches
+            .slow_statements
+            .insert(statement.clone(), Duration::from_nanos(by));
     } else {
         switches.slow_statements.remove(statement);
     }
@@ -140,7 +201,10 @@ fn slow(world: &World, statement: &Arc<str>, by: Nanos, begins: bool) {
 fn slow_inserts(world: &World, table: &str, by: Nanos, begins: bool) {
     let head = format!("insert into {table} ");
     for (name, sql) in world.statements() {
-        let text: Vec<&str> = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+        let text: Vec<&str> = sql
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("--"))
+            .collect();
         if text.join(" ").to_lowercase().contains(&head) {
             slow(world, &name.into(), by, begins);
         }
@@ -154,7 +218,10 @@ fn roll(world: &Arc<World>, pause: Nanos) {
     sim.spawn(async move {
         for host in LEDGERS {
             down(&world, host, true, HostState::Stopped);
-            world.sim().sleep_until(world.sim().now() + Duration::from_nanos(pause)).await;
+            world
+                .sim()
+                .sleep_until(world.sim().now() + Duration::from_nanos(pause))
+                .await;
             boot(&world, host);
             world.sim().sleep_until(world.sim().now() + READY).await;
         }

@@ -79,11 +79,28 @@ async fn cancel_surplus(ctx: &HostCtx, world: &Arc<World>, client: &Client) {
         let Some(row) = found.ok().and_then(|rows| rows.rows.into_iter().next()) else {
             return;
         };
-        let [Value::Uuid(tenant), Value::Uuid(allocation), Value::Text(status), _] = &row[..] else {
+        let [
+            Value::Uuid(tenant),
+            Value::Uuid(allocation),
+            Value::Text(status),
+            _,
+        ] = &row[..]
+        else {
             return;
         };
-        let verb = if **status == *"held" { "release" } else { "cancel" };
-        call(client, LEDGERS[round as usize % LEDGERS.len()], *tenant, *allocation, verb).await;
+        let verb = if **status == *"held" {
+            "release"
+        } else {
+            "cancel"
+        };
+        call(
+            client,
+            LEDGERS[round as usize % LEDGERS.len()],
+            *tenant,
+            *allocation,
+            verb,
+        )
+        .await;
         ctx.clock.sleep(Duration::from_millis(100)).await;
     }
 }
@@ -94,6 +111,8 @@ async fn call(client: &Client, ledger: &str, tenant: Uuid, allocation: Uuid, ver
         .body(bytes::Bytes::new());
     if let Ok(request) = request {
         // A call that fails is repeated by the next round, which finds the same night oversold.
-        let _ = client.request(ledger, LEDGER_PORT, request, CALL_TIMEOUT).await;
+        let _ = client
+            .request(ledger, LEDGER_PORT, request, CALL_TIMEOUT)
+            .await;
     }
 }

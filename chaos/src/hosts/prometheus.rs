@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 use super::{LEDGER_PORT, LEDGERS, World};
 use crate::{
     recording::{BodyDiff, Event},
-    simnet::{HostCtx, http::{Client, ClientConfig}},
+    simnet::{
+        HostCtx,
+        http::{Client, ClientConfig},
+    },
 };
 
 /// Time between two scrapes of a target.
@@ -33,7 +36,9 @@ pub async fn run(ctx: HostCtx, world: Arc<World>) {
 fn offset(target: &str) -> Duration {
     let digest = Sha256::digest(target.as_bytes());
     let bits = u16::from_le_bytes([digest[0], digest[1]]);
-    Duration::from_millis(u64::from(bits) * SCRAPE_INTERVAL.as_millis() as u64 / (u64::from(u16::MAX) + 1))
+    Duration::from_millis(
+        u64::from(bits) * SCRAPE_INTERVAL.as_millis() as u64 / (u64::from(u16::MAX) + 1),
+    )
 }
 
 async fn scrape(ctx: HostCtx, world: Arc<World>, target: &'static str) {
@@ -44,8 +49,17 @@ async fn scrape(ctx: HostCtx, world: Arc<World>, target: &'static str) {
     let first = ctx.clock.monotonic();
     for round in 1u32.. {
         let at = world.now();
-        let outcome = fetch(&client, target).await.map(|body| BodyDiff::advance(&mut previous, &body));
-        world.record_at(at, Event::Scrape { target: name.clone(), duration: world.now() - at, outcome });
+        let outcome = fetch(&client, target)
+            .await
+            .map(|body| BodyDiff::advance(&mut previous, &body));
+        world.record_at(
+            at,
+            Event::Scrape {
+                target: name.clone(),
+                duration: world.now() - at,
+                outcome,
+            },
+        );
         let next = first + SCRAPE_INTERVAL * round;
         let wait = next.saturating_sub(ctx.clock.monotonic());
         tokio::select! {
@@ -57,8 +71,13 @@ async fn scrape(ctx: HostCtx, world: Arc<World>, target: &'static str) {
 }
 
 async fn fetch(client: &Client, target: &str) -> Result<String, String> {
-    let request = http::Request::get("/metrics").body(bytes::Bytes::new()).map_err(|error| error.to_string())?;
-    let reply = client.request(target, LEDGER_PORT, request, SCRAPE_TIMEOUT).await.map_err(|error| error.to_string())?;
+    let request = http::Request::get("/metrics")
+        .body(bytes::Bytes::new())
+        .map_err(|error| error.to_string())?;
+    let reply = client
+        .request(target, LEDGER_PORT, request, SCRAPE_TIMEOUT)
+        .await
+        .map_err(|error| error.to_string())?;
     if reply.status() != http::StatusCode::OK {
         return Err(format!("server returned HTTP status {}", reply.status()));
     }

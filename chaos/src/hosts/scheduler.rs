@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 use super::{LEDGER_PORT, LEDGERS, World, ledger::JOB_TOKEN};
 use crate::{
     recording::Event,
-    simnet::{HostCtx, http::{Client, ClientConfig}},
+    simnet::{
+        HostCtx,
+        http::{Client, ClientConfig},
+    },
 };
 
 /// How often the sweep runs.
@@ -20,7 +23,10 @@ const TRIGGER_TIMEOUT: Duration = Duration::from_secs(8);
 pub async fn run(ctx: HostCtx, world: Arc<World>) {
     let client = Client::new(&ctx, ClientConfig::default());
     for round in 0.. {
-        let past = ctx.clock.unix_nanos().rem_euclid(SWEEP_EVERY.as_nanos() as i64) as u64;
+        let past = ctx
+            .clock
+            .unix_nanos()
+            .rem_euclid(SWEEP_EVERY.as_nanos() as i64) as u64;
         tokio::select! {
             biased;
             () = ctx.stop.wait() => return,
@@ -34,7 +40,10 @@ pub async fn run(ctx: HostCtx, world: Arc<World>) {
                 break;
             }
         }
-        world.record(Event::Job { job: "expire-holds".into(), ok });
+        world.record(Event::Job {
+            job: "expire-holds".into(),
+            ok,
+        });
     }
 }
 
@@ -45,5 +54,8 @@ async fn trigger(client: &Client, ledger: &str, job: &str) -> bool {
     else {
         return false;
     };
-    client.request(ledger, LEDGER_PORT, request, TRIGGER_TIMEOUT).await.is_ok_and(|reply| reply.status().is_success())
+    client
+        .request(ledger, LEDGER_PORT, request, TRIGGER_TIMEOUT)
+        .await
+        .is_ok_and(|reply| reply.status().is_success())
 }

@@ -24,7 +24,12 @@ pub struct Wire {
 impl Wire {
     /// Frames over `stream`.
     pub fn new(stream: TcpStream) -> Wire {
-        Wire { stream, inbox: Vec::with_capacity(1024), taken: 0, outbox: Vec::with_capacity(1024) }
+        Wire {
+            stream,
+            inbox: Vec::with_capacity(1024),
+            taken: 0,
+            outbox: Vec::with_capacity(1024),
+        }
     }
 
     /// Connects to `host:port`.
@@ -47,7 +52,10 @@ impl Wire {
         let length = self.outbox.len() - start - 4;
         if length > FRAME_BYTES_MAX {
             self.outbox.truncate(start);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("frame of {length} bytes")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("frame of {length} bytes"),
+            ));
         }
         self.outbox[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
         Ok(())
@@ -78,7 +86,11 @@ impl Wire {
     }
 
     fn frame_end(&self) -> Option<usize> {
-        let header: [u8; 4] = self.inbox.get(self.taken..self.taken + 4)?.try_into().ok()?;
+        let header: [u8; 4] = self
+            .inbox
+            .get(self.taken..self.taken + 4)?
+            .try_into()
+            .ok()?;
         Some(self.taken + 4 + u32::from_le_bytes(header) as usize)
     }
 
@@ -93,7 +105,8 @@ impl Wire {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "frame too long"));
                 }
                 if end <= self.inbox.len() {
-                    let message = postcard::from_bytes(&self.inbox[self.taken + 4..end]).map_err(io::Error::other);
+                    let message = postcard::from_bytes(&self.inbox[self.taken + 4..end])
+                        .map_err(io::Error::other);
                     self.taken = end;
                     if self.taken == self.inbox.len() {
                         self.inbox.clear();

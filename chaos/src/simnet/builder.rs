@@ -175,7 +175,15 @@ impl SimBuilder {
             *main.0.borrow_mut() = Some(value);
         })));
         let (limit, stopwatch) = (self.config.time_limit, self.config.stopwatch);
-        Engine::new(&sim, hosts, tasks, outcome, Transport::new(guard, shared, self.config), limit, stopwatch)
+        Engine::new(
+            &sim,
+            hosts,
+            tasks,
+            outcome,
+            Transport::new(guard, shared, self.config),
+            limit,
+            stopwatch,
+        )
     }
 }
 

@@ -50,7 +50,15 @@ pub(super) struct Engine<T> {
 }
 
 impl<T: 'static> Engine<T> {
-    pub fn new(sim: &Sim, hosts: Vec<Host>, script: LocalSet, outcome: Outcome<T>, transport: Transport, limit: Duration, stopwatch: Option<fn() -> Duration>) -> Self {
+    pub fn new(
+        sim: &Sim,
+        hosts: Vec<Host>,
+        script: LocalSet,
+        outcome: Outcome<T>,
+        transport: Transport,
+        limit: Duration,
+        stopwatch: Option<fn() -> Duration>,
+    ) -> Self {
         let script_ready = Ready::new(sim.0.root.clone());
         Self {
             hosts,

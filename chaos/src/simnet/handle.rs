@@ -350,7 +350,10 @@ impl Sim {
     #[must_use]
     pub fn books(&self) -> Vec<(String, Duration)> {
         let names = self.0.names.iter().map(String::as_str).chain(["network"]);
-        names.map(str::to_owned).zip(self.0.state().books.iter().copied()).collect()
+        names
+            .map(str::to_owned)
+            .zip(self.0.state().books.iter().copied())
+            .collect()
     }
 
     /// SHA-256 in hex over every packet delivered so far; `None` unless [`NetConfig::hash_packets`](super::NetConfig) is set.
