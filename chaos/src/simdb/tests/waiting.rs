@@ -180,6 +180,47 @@ fn time_limits_end_waits_and_count_from_where_they_should() {
 }
 
 #[test]
+fn a_wait_begins_anew_for_who_comes_to_the_head_of_the_queue() {
+    for (end, answer) in [("COMMIT", "10"), ("ROLLBACK", "0")] {
+        let mut rig = counters();
+        play(
+            &mut rig,
+            &format!(
+                "c: SET statement_timeout = 0 => 0
+                 a: BEGIN => 0
+                 a: UPDATE t SET n = 1 WHERE id = 1 => 1
+                 b: BEGIN => 0
+                 b: UPDATE t SET n = n * 10 WHERE id = 1 RETURNING n => waits
+                 c: UPDATE t SET n = 3 WHERE id = 1 => waits
+                 +400
+                 a: {end} => 0
+                 b: ? => {answer}
+                 +499
+                 c: ? => waits
+                 +1
+                 c: ? => 55P03: canceling statement due to lock timeout"
+            ),
+        );
+    }
+}
+
+#[test]
+fn after_a_wait_a_statement_still_reads_its_own_snapshot() {
+    let mut rig = counters();
+    play(
+        &mut rig,
+        "a: BEGIN => 0
+         a: SELECT id FROM t WHERE id = 1 FOR UPDATE => 1
+         b: UPDATE t x SET n = 7 + (SELECT sum(y.n) FROM t y WHERE y.id > x.id - 9)::integer WHERE id <> 2 => waits
+         c: UPDATE t SET n = 100 WHERE id = 2 => 1
+         c: UPDATE t SET n = 200 WHERE id = 2 => 1
+         a: COMMIT => 0
+         b: ? => 2
+         b: SELECT id, n FROM t ORDER BY id => 1|7;2|200;3|7",
+    );
+}
+
+#[test]
 fn an_error_gives_the_locks_back_before_the_rollback() {
     let mut rig = counters();
     play(
