@@ -22,19 +22,23 @@ impl Books {
         result
     }
 
-    /// Runs work that books parts of its time itself; the rest of it goes to `rest`.
+    /// Runs work that books parts of its time itself, by [`stopwatch`]; the rest of it goes to `rest`. Each part gets its share
+    /// of the CPU time.
     pub fn split<T>(
         &mut self,
         rest: &str,
         work: impl FnOnce() -> T,
         parts: impl FnOnce(&T) -> Vec<(&'static str, Duration)>,
     ) -> T {
-        let before = thread_cpu();
+        let (before, began) = (thread_cpu(), stopwatch());
         let result = work();
         let mut left = thread_cpu().saturating_sub(before);
+        let elapsed = stopwatch().saturating_sub(began).max(left).as_secs_f64();
+        let share = left.as_secs_f64() / elapsed.max(f64::MIN_POSITIVE);
         for (part, time) in parts(&result) {
+            let time = time.mul_f64(share).min(left);
             self.add(part, time);
-            left = left.saturating_sub(time);
+            left -= time;
         }
         self.add(rest, left);
         result
@@ -61,7 +65,16 @@ impl Books {
 
 /// CPU time of this thread since it began.
 pub fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    since(ClockId::ThreadCPUTime)
+}
+
+/// Time since some instant, to be read millions of times: unlike a thread's CPU clock it takes no call into the kernel.
+pub fn stopwatch() -> Duration {
+    since(ClockId::Monotonic)
+}
+
+fn since(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
     Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
 }
@@ -90,7 +103,15 @@ mod tests {
             });
         }
         assert_ne!(sum, 0);
-        books.split("rest", || (), |()| vec![("other", Duration::from_secs(2))]);
+        let before = thread_cpu();
+        let spin = || {
+            let began = stopwatch();
+            sum = (1..3_000_000u64).fold(sum, |a, b| a.rotate_left(1).wrapping_add(b));
+            stopwatch().saturating_sub(began)
+        };
+        books.split("rest", spin, |took| vec![("other", *took / 2)]);
+        let spent = thread_cpu() - before;
+        assert_ne!(sum, 0);
         let total = books.total();
         let parts = books.into_parts();
         assert_eq!(
@@ -100,8 +121,9 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["work", "other", "rest"]
         );
-        assert!(parts[0].1 > Duration::ZERO);
-        assert_eq!(total, parts[0].1 + Duration::from_secs(2) + parts[2].1);
+        assert!(parts.iter().all(|(_, time)| *time > Duration::ZERO));
+        assert_eq!(total, parts.iter().map(|(_, time)| *time).sum());
+        assert!(parts[1].1 + parts[2].1 <= spent, "{parts:?} of {spent:?}");
     }
 
     #[test]

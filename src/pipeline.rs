@@ -13,7 +13,7 @@ use chaos::{
 };
 
 use crate::{
-    books::{Books, thread_cpu},
+    books::{Books, stopwatch},
     exit::Error,
     inputs::Inputs,
     observe,
@@ -30,7 +30,7 @@ pub fn run(scenario: &Scenario, seed: u64, inputs: &Inputs) -> Result<(Run, Reco
     let simulation = books
         .split(
             "set-up",
-            || simulate(&plan, &inputs.schema, Some(thread_cpu)),
+            || simulate(&plan, &inputs.schema, Some(stopwatch)),
             parts,
         )
         .map_err(refused)?;
@@ -43,6 +43,8 @@ pub fn run(scenario: &Scenario, seed: u64, inputs: &Inputs) -> Result<(Run, Reco
             .rules
             .evaluate(observed.ingest.store(), &observed.schedule)
     });
+    // The judge reads the recording alone: its memory and the samples' are not needed at the same time.
+    drop(observed);
     let timeline = evaluated.map_err(|error| Error::Input(error.to_string()))?;
     let verdict = books.measure("judge", || {
         let examination = judge::examine(&plan, &recording);

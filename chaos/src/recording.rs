@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use ledger::ports::Value;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -237,8 +237,8 @@ pub struct Commit {
     pub rows: Vec<RowChange>,
 }
 
-/// One row before and after; values in the table's column order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One row before and after; values in the table's column order. Encoded, an update tells of `after` only what is not as before.
+#[derive(Clone, Debug, PartialEq)]
 pub struct RowChange {
     /// Table (the partitioned parent for a partition's row).
     pub table: Arc<str>,
@@ -246,6 +246,63 @@ pub struct RowChange {
     pub before: Option<Arc<[Value]>>,
     /// After; `None` for a delete.
     pub after: Option<Arc<[Value]>>,
+}
+
+/// How [`RowChange::after`] is encoded; `S` is a whole row, `V` a value.
+#[derive(Serialize, Deserialize)]
+enum After<S, V> {
+    Deleted,
+    Whole(S),
+    /// Columns that differ from `before`.
+    Changed(Vec<(u32, V)>),
+}
+
+impl Serialize for RowChange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let after: After<&[Value], &Value> = match (&self.before, &self.after) {
+            (_, None) => After::Deleted,
+            (Some(before), Some(after)) if before.len() == after.len() => {
+                let columns = (0u32..).zip(before.iter().zip(after.iter()));
+                let changed = columns.filter(|(_, (before, after))| before != after);
+                After::Changed(changed.map(|(at, (_, after))| (at, after)).collect())
+            }
+            (_, Some(after)) => After::Whole(after),
+        };
+        (&self.table, &self.before, after).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RowChange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RowChange, D::Error> {
+        type Encoded = (Arc<str>, Option<Arc<[Value]>>, After<Arc<[Value]>, Value>);
+        let (table, before, after) = Encoded::deserialize(deserializer)?;
+        let after = match (after, &before) {
+            (After::Deleted, _) => None,
+            (After::Whole(row), _) => Some(row),
+            (After::Changed(changed), Some(before)) => {
+                let mut row: Arc<[Value]> = before.iter().cloned().collect();
+                let values = Arc::get_mut(&mut row).into_iter().flatten();
+                let mut changed = changed.into_iter().peekable();
+                for (at, value) in (0u32..).zip(values) {
+                    if let Some((_, new)) = changed.next_if(|(column, _)| *column == at) {
+                        *value = new;
+                    }
+                }
+                if changed.next().is_some() {
+                    return Err(D::Error::custom("a changed column that the row has not"));
+                }
+                Some(row)
+            }
+            (After::Changed(_), None) => {
+                return Err(D::Error::custom("a changed row without one before"));
+            }
+        };
+        Ok(RowChange {
+            table,
+            before,
+            after,
+        })
+    }
 }
 
 /// What a database did besides committing.
@@ -413,5 +470,63 @@ impl Recording {
             rest = tail;
             Some(frame)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[i64]) -> Option<Arc<[Value]>> {
+        Some(values.iter().copied().map(Value::Int).collect())
+    }
+
+    fn change(before: Option<Arc<[Value]>>, after: Option<Arc<[Value]>>) -> RowChange {
+        RowChange {
+            table: "t".into(),
+            before,
+            after,
+        }
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_was_written() {
+        for (before, after) in [
+            (None, row(&[1, 2])),
+            (row(&[1, 2]), None),
+            (row(&[1, 2, 3]), row(&[1, 2, 3])),
+            (row(&[1, 2, 3]), row(&[9, 2, 8])),
+            (row(&[1, 2]), row(&[1, 2, 3])),
+            (row(&[1, 2, 3]), row(&[1])),
+            (None, None),
+        ] {
+            let written = change(before, after);
+            let bytes = postcard::to_stdvec(&written).expect("encoded");
+            let read: RowChange = postcard::from_bytes(&bytes).expect("decoded");
+            assert_eq!(read, written);
+        }
+    }
+
+    #[test]
+    fn an_update_tells_of_the_row_after_it_only_what_changed() {
+        let long: Vec<i64> = (0..50).collect();
+        let mut other = long.clone();
+        other[7] = -1;
+        let size = |after| postcard::to_stdvec(&change(row(&long), after)).map(|it| it.len());
+        let (same, one) = (size(row(&long)), size(row(&other)));
+        assert_eq!(one.expect("encoded") - same.expect("encoded"), 3);
+    }
+
+    #[test]
+    fn a_changed_column_that_no_row_has_is_an_error() {
+        let beyond: After<&[Value], Value> = After::Changed(vec![(2, Value::Null)]);
+        let before = row(&[1, 2]);
+        for encoded in [
+            postcard::to_stdvec(&("t", &before, &beyond)),
+            postcard::to_stdvec(&("t", None::<Arc<[Value]>>, &beyond)),
+        ] {
+            let bytes = encoded.expect("encoded");
+            assert!(postcard::from_bytes::<RowChange>(&bytes).is_err());
+        }
     }
 }

@@ -1,12 +1,11 @@
 //! The overbooking auditor: counts allocations against what may be sold, so that it also sees what was written past the service.
 //! It alone increments `inventory_overbooking_actual_total`, once per oversold night and pass.
 //!
-//! A pass looks at the stays changed lately and at the nights known to be oversold; at the start and every hour at everything.
+//! A pass looks at the stays that changed since the pass before and at the nights known to be oversold; at the start and every
+//! hour at everything. Invariant: each change is looked at once after its commit, even one whose transaction took most of the
+//! window: passes read the whole window and leave out the changes that an earlier one has counted.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -21,9 +20,6 @@ use crate::{
     stay::{Stay, days_of, shape},
 };
 
-/// Ranges of nights closer than this are read together.
-const GAP_NIGHTS: i32 = 7;
-
 /// What one pass found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Audit {
@@ -35,10 +31,15 @@ pub struct Audit {
     pub oversold: u64,
 }
 
+/// A stay as one change left it: allocation, version, nights. All of it counts, for a writer that forgets the version.
+type Change = (Uuid, i64, Stay);
+
 /// What the auditor remembers while it leads.
 #[derive(Default)]
 pub(crate) struct Memory {
     oversold: BTreeSet<(Uuid, i32)>,
+    /// The changes of the last pass's window: all of them were audited. No older ones, so it stays small.
+    audited: BTreeSet<Change>,
     last_full: Option<Duration>,
 }
 
@@ -65,16 +66,24 @@ impl App {
             .memory
             .last_full
             .is_none_or(|last| now.saturating_sub(last) >= self.config.audit_full_every);
+        let mut changes = None;
         let ranges = if full {
             self.bounded(self.everything(seat)).await?
         } else {
-            let changed = self.bounded(self.changed(seat)).await?;
-            merged(changed, &seat.memory.oversold)
+            let window = self.bounded(self.changed(seat)).await?;
+            let fresh = window.difference(&seat.memory.audited);
+            let ranges = merged(fresh.map(|(_, _, stay)| *stay), &seat.memory.oversold);
+            changes = Some(window);
+            ranges
         };
         let oversold = self.bounded(self.oversold(seat, &ranges)).await?;
         let count = oversold.len() as u64;
         self.metrics.add(Id::OverbookingActual, count);
         seat.memory.oversold = oversold;
+        // Only now: a pass that failed audited nothing.
+        if let Some(window) = changes {
+            seat.memory.audited = window;
+        }
         if full {
             seat.memory.last_full = Some(now);
         }
@@ -106,16 +115,19 @@ impl App {
         rows.rows.iter().map(read).collect()
     }
 
-    async fn changed(&self, seat: &mut Held<Memory>) -> Result<Vec<Stay>, Fault> {
+    async fn changed(&self, seat: &mut Held<Memory>) -> Result<BTreeSet<Change>, Fault> {
         let seconds = [Value::Int(self.config.audit_window.as_secs() as i64)];
         let rows = seat
             .session()?
             .run(&self.book.audit_changed, &seconds)
             .await?;
-        rows.rows
-            .iter()
-            .map(|row| Stay::from_row(row).map_err(Fault::Db))
-            .collect()
+        let read = |row: &Vec<Value>| match row.as_slice() {
+            [Value::Uuid(allocation), Value::Int(version), stay @ ..] => {
+                Ok((*allocation, *version, Stay::from_row(stay)?))
+            }
+            _ => Err(Fault::Db(shape("allocation_id, version, …", row))),
+        };
+        rows.rows.iter().map(read).collect()
     }
 
     async fn oversold(
@@ -159,38 +171,23 @@ impl App {
     }
 }
 
-/// Ranges of nights per room type that cover the stays and the nights, those close together as one.
-fn merged(stays: Vec<Stay>, nights: &BTreeSet<(Uuid, i32)>) -> Vec<Stay> {
-    let mut by_type: BTreeMap<Uuid, Vec<(i32, i32)>> = BTreeMap::new();
-    for stay in stays {
-        by_type
-            .entry(stay.room_type)
-            .or_default()
-            .push((stay.arrival, stay.departure));
-    }
-    for (room_type, night) in nights {
-        by_type
-            .entry(*room_type)
-            .or_default()
-            .push((*night, night + 1));
-    }
-    let mut merged: Vec<Stay> = Vec::new();
-    for (room_type, mut ranges) in by_type {
-        ranges.sort_unstable();
-        for (arrival, departure) in ranges {
-            match merged.last_mut() {
-                Some(last)
-                    if last.room_type == room_type && arrival <= last.departure + GAP_NIGHTS =>
-                {
-                    last.departure = last.departure.max(departure);
-                }
-                _ => merged.push(Stay {
-                    room_type,
-                    arrival,
-                    departure,
-                }),
-            }
+/// The ranges of nights per room type that cover the stays and the nights and no others: counting a night costs more than asking
+/// for a range.
+fn merged(stays: impl Iterator<Item = Stay>, nights: &BTreeSet<(Uuid, i32)>) -> Vec<Stay> {
+    let known = nights.iter().map(|&(room_type, night)| Stay {
+        room_type,
+        arrival: night,
+        departure: night + 1,
+    });
+    let mut ranges: Vec<Stay> = stays.chain(known).collect();
+    // By room type, then arrival: `Stay` orders by its fields.
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, last| {
+        let touches = next.room_type == last.room_type && next.arrival <= last.departure;
+        if touches {
+            last.departure = last.departure.max(next.departure);
         }
-    }
-    merged
+        touches
+    });
+    ranges
 }

@@ -117,7 +117,7 @@ impl Default for Config {
             audit_window: s(60),
             audit_full_every: s(3600),
             audit_horizon_days: 400,
-            leadership_retry: s(5),
+            leadership_retry: s(15),
             worker_deadline: s(10),
             collect_every: s(5),
             collect_deadline: s(3),

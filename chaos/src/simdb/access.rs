@@ -36,10 +36,22 @@ pub fn choose(table: &Table, scan: &mut Scan, order: &[SortKey], limited: bool) 
             best = Some((score, candidate));
         }
     }
-    let Some((_, candidate)) = best else {
+    let Some((_, mut candidate)) = best else {
         scan.filter = scan.recheck.clone();
         return false;
     };
+    // What the index's predicate says holds for every row in it.
+    let predicate = &table.indexes[candidate.index].predicate;
+    for wanted in predicate {
+        let mut wanted = wanted.clone();
+        move_to(&mut wanted, scan.slot);
+        let given = scan.recheck.iter().enumerate();
+        candidate.ensured.extend(
+            given
+                .filter(|(_, given)| **given == wanted)
+                .map(|(at, _)| at),
+        );
+    }
     scan.filter = scan
         .recheck
         .iter()

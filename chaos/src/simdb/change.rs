@@ -11,7 +11,7 @@ use super::{
     catalog::{Catalog, ForeignKey, Index, IndexKind, Table},
     error::{PgError, PgResult, Run, Stop},
     execute::{Stage, Step},
-    heap::{Chain, Row, Stamp, index_key},
+    heap::{Chain, Row, Stamp, admits, index_key, same_entry},
     key,
     lock::{LockKey, Mode},
     plan::{Conflict, PolicyCheck},
@@ -174,7 +174,7 @@ impl Step<'_> {
         own_row: Option<u32>,
     ) -> Run<bool> {
         let values = values_of(data, &index.columns);
-        if values.contains(&Value::Null) || index_key(index, data, 0).is_none() {
+        if values.contains(&Value::Null) || !admits(index, data) {
             return Ok(false);
         }
         let range = match index.kind {
@@ -186,15 +186,19 @@ impl Step<'_> {
         };
         let prefix = prefix_of(&values);
         let heap = self.core.store.heap(table.id);
+        let same_values = |other: &Row| {
+            let mut columns = index.columns.iter().zip(&values);
+            columns.all(|(column, value)| other[usize::from(*column)] == *value)
+        };
         let matches = |other: &Row| {
-            let same =
-                index_key(index, other, 0).is_some_and(|key| key[..key.len() - 4] == prefix[..]);
-            same && range.is_none_or(|(columns, (low, high))| {
-                range_of(other, columns)
-                    .ok()
-                    .flatten()
-                    .is_some_and(|(other_low, other_high)| low < other_high && other_low < high)
-            })
+            admits(index, other)
+                && same_values(other)
+                && range.is_none_or(|(columns, (low, high))| {
+                    range_of(other, columns)
+                        .ok()
+                        .flatten()
+                        .is_some_and(|(other_low, other_high)| low < other_high && other_low < high)
+                })
         };
         let mut undecided = None;
         for row in heap.entries(at, &prefix) {
@@ -226,11 +230,10 @@ impl Step<'_> {
             let Some(index) = table.indexes.get(at) else {
                 return Ok(());
             };
-            let entry = index_key(index, &data, row);
             let known = placing
                 .old
                 .as_ref()
-                .and_then(|old| index_key(index, old, row));
+                .is_some_and(|old| same_entry(index, old, &data));
             let range_changed = match (&placing.old, index.kind) {
                 (
                     Some(old),
@@ -242,8 +245,8 @@ impl Step<'_> {
                     .any(|column| old[usize::from(*column)] != data[usize::from(*column)]),
                 _ => false,
             };
-            if let Some(entry) = entry
-                && (known.as_ref() != Some(&entry) || range_changed)
+            if (!known || range_changed)
+                && let Some(entry) = index_key(index, &data, row)
             {
                 if index.kind != IndexKind::Plain
                     && self.clashes(table, at, index, &data, Some(row))?

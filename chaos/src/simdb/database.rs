@@ -189,7 +189,9 @@ impl Database {
                 )),
             },
             Request::Text { sql, params } => {
-                let plan = self.single(&sql).and_then(|parsed| self.text_plan(&parsed, &session.role.clone()));
+                let plan = self
+                    .single(&sql)
+                    .and_then(|parsed| self.text_plan(&parsed, &session.role.clone()));
                 return match plan {
                     Ok(plan) => self.start(session, plan, params),
                     Err(error) => self.fail(session, error, 0),
@@ -476,7 +478,10 @@ impl Database {
     fn single(&mut self, text: &Arc<str>) -> PgResult<Arc<Parsed>> {
         match &self.parsed(text)?[..] {
             [parsed] => Ok(parsed.clone()),
-            _ => Err(PgError::new("42601", "cannot insert multiple commands into a prepared statement")),
+            _ => Err(PgError::new(
+                "42601",
+                "cannot insert multiple commands into a prepared statement",
+            )),
         }
     }
 

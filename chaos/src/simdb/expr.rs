@@ -339,6 +339,18 @@ pub fn compare(a: &Value, b: &Value) -> Option<Ordering> {
 }
 
 fn in_list(probe: &Expr, list: &[Expr], env: &mut Env<'_>) -> Run<Option<bool>> {
+    if let Expr::Col(slot, column) = probe {
+        // A column against constants, without a clone; NULLs take the long way.
+        let row = env.rows[usize::from(*slot)];
+        let constant = |item: &Expr| matches!(item, Expr::Const(value) if *value != Value::Null);
+        if let Some(probe) = row.get(usize::from(*column))
+            && *probe != Value::Null
+            && list.iter().all(constant)
+        {
+            let equal = |item: &Expr| matches!(item, Expr::Const(value) if value == probe);
+            return Ok(Some(list.iter().any(equal)));
+        }
+    }
     let probe = probe.eval(env)?;
     if matches!(probe, Value::Null) {
         return Ok(None);

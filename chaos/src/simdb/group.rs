@@ -41,16 +41,26 @@ pub(super) fn grouped(plan: &SelectPlan, grouping: &Grouping, env: &mut Env<'_>)
         groups.push((Vec::new(), fresh()));
         index.insert(Vec::new(), 0);
     }
+    let mut last = 0;
+    let mut keys = Vec::with_capacity(grouping.keys.len());
     each_joined(plan, env, &mut |env| {
-        let keys = project(&grouping.keys, env)?;
-        let at = match index.get(&keys) {
-            Some(at) => *at,
-            None => {
-                index.insert(keys.clone(), groups.len());
-                groups.push((keys, fresh()));
-                groups.len() - 1
-            }
+        keys.clear();
+        for key in &grouping.keys {
+            keys.push(key.eval(env)?);
+        }
+        // Rows of one group mostly come one after the other.
+        let at = match groups.get(last).filter(|(known, _)| *known == keys) {
+            Some(_) => last,
+            None => match index.get(&keys) {
+                Some(at) => *at,
+                None => {
+                    index.insert(keys.clone(), groups.len());
+                    groups.push((keys.clone(), fresh()));
+                    groups.len() - 1
+                }
+            },
         };
+        last = at;
         for (agg, state) in grouping.aggs.iter().zip(&mut groups[at].1) {
             accumulate(agg, state, env)?;
         }

@@ -89,13 +89,24 @@ pub fn row_of(key: &[u8]) -> u32 {
     u32::from_be_bytes(bytes)
 }
 
+/// Whether an index's predicate lets a version in.
+pub fn admits(index: &Index, data: &[Value]) -> bool {
+    let mut conjuncts = index.predicate.iter();
+    conjuncts.all(|conjunct| holds(conjunct, data) == Some(true))
+}
+
+/// Whether two versions of a row have the same entry in an index, or both none; cheaper than their keys.
+pub fn same_entry(index: &Index, a: &[Value], b: &[Value]) -> bool {
+    let same = |column: &u16| a[usize::from(*column)] == b[usize::from(*column)];
+    match (admits(index, a), admits(index, b)) {
+        (true, true) => index.columns.iter().all(same),
+        (a, b) => a == b,
+    }
+}
+
 /// The key of a version in an index; `None` when its predicate keeps the row out.
 pub fn index_key(index: &Index, data: &[Value], row: u32) -> Option<Box<[u8]>> {
-    if !index
-        .predicate
-        .iter()
-        .all(|conjunct| holds(conjunct, data) == Some(true))
-    {
+    if !admits(index, data) {
         return None;
     }
     let mut bytes = Vec::with_capacity(index.columns.len() * 17 + 4);
@@ -284,19 +295,12 @@ impl Heap {
 
     fn forget_keys(&mut self, table: &Table, row: u32, gone: &[Version]) {
         for (at, index) in table.indexes.iter().enumerate() {
-            for version in gone {
-                let Some(entry) = version
-                    .data
-                    .as_ref()
-                    .and_then(|data| index_key(index, data, row))
-                else {
-                    continue;
-                };
+            for gone in gone.iter().filter_map(|version| version.data.as_ref()) {
                 let kept = self.chain(row).is_some_and(|chain| {
                     let mut datas = chain.versions().filter_map(|version| version.data.as_ref());
-                    datas.any(|data| index_key(index, data, row).as_ref() == Some(&entry))
+                    datas.any(|data| same_entry(index, data, gone))
                 });
-                if !kept {
+                if !kept && let Some(entry) = index_key(index, gone, row) {
                     self.indexes[at].1.remove(&entry);
                 }
             }
@@ -308,8 +312,14 @@ impl Heap {
         if self.rows.len() <= row as usize {
             self.rows.resize_with(row as usize + 1, || None);
         }
+        let newest = self.chain(row).and_then(|chain| chain.head.data.clone());
         for (at, index) in table.indexes.iter().enumerate() {
-            if let Some(entry) = data.as_ref().and_then(|data| index_key(index, data, row)) {
+            let Some(data) = &data else { continue };
+            // The version in front of which it comes is still there, and with it its entries.
+            let there = newest
+                .as_ref()
+                .is_some_and(|old| same_entry(index, old, data));
+            if !there && let Some(entry) = index_key(index, data, row) {
                 self.add_entry(at, entry);
             }
         }

@@ -5,20 +5,19 @@
 
 use std::sync::Arc;
 
-use ledger::ports::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::recording::Commit;
 
-/// A row's new state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Where a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Number of the table.
     pub table: u32,
     /// Number of the row.
     pub row: u32,
-    /// Its values; `None`: deleted.
-    pub data: Option<Arc<[Value]>>,
+    /// Whether the commit's next row tells its values. It does not for what the transaction inserted and deleted again.
+    pub shown: bool,
 }
 
 /// One commit as it travels to the standby.
@@ -26,7 +25,7 @@ pub struct Change {
 pub struct LogRecord {
     /// What the recording shows of it: `lsn`, `timeline`, role and rows; the host is empty.
     pub commit: Commit,
-    /// Its rows.
+    /// Its rows' places, in the order of the commit's rows.
     pub changes: Vec<Change>,
     /// Sequences that it used and their last values.
     pub sequences: Vec<(u32, i64)>,

@@ -55,15 +55,15 @@ fn log_record(core: &Core, session: &Session, lsn: u64) -> LogRecord {
             .heap(write.table)
             .chain(write.row)
             .and_then(|chain| chain.head.data.clone());
+        // What a transaction inserted and deleted again never was.
+        let table = core.catalog.tables.get(&write.table);
+        let table = table.filter(|_| before.is_some() || after.is_some());
         changes.push(Change {
             table: write.table,
             row: write.row,
-            data: after.clone(),
+            shown: table.is_some(),
         });
-        // What a transaction inserted and deleted again never was.
-        if let Some(table) = core.catalog.tables.get(&write.table)
-            && !(before.is_none() && after.is_none())
-        {
+        if let Some(table) = table {
             rows.push(RowChange {
                 table: table.name.clone(),
                 before: before.clone(),
@@ -177,12 +177,15 @@ pub fn replay_ddl(core: &mut Core, role: &str, text: &str) -> PgResult<()> {
 pub fn replay_rows(core: &mut Core, record: &LogRecord) {
     core.store.commit += 1;
     let begin = Stamp::Commit(core.store.commit);
+    let mut rows = record.commit.rows.iter();
     for change in &record.changes {
+        let shown = if change.shown { rows.next() } else { None };
+        let data = shown.and_then(|row| row.after.clone());
         let Some(table) = core.catalog.tables.get(&change.table).cloned() else {
             continue;
         };
         let heap = core.store.heap_mut(change.table);
-        heap.replay(&table, change.row, change.data.clone(), begin);
+        heap.replay(&table, change.row, data, begin);
         core.stale.push((change.table, change.row));
     }
     for (id, value) in &record.sequences {

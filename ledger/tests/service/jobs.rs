@@ -274,43 +274,87 @@ fn the_auditor_looks_at_what_changed_and_at_what_it_knows() {
             .next("audit_oversold", [Reply::Rows(vec![night(DAY + 40)])]);
         let first = service.app.audit().await.unwrap();
         assert_eq!((first.full, first.oversold), (true, 1));
-        // Stays close together are read as one range; the known night lies apart.
-        let stay =
-            |from: i32, to: i32| vec![Value::Uuid(ROOM_TYPE), Value::Date(from), Value::Date(to)];
-        service.fakes.db().next(
-            "audit_changed",
-            [Reply::Rows(vec![
-                stay(DAY, DAY + 2),
-                stay(DAY + 5, DAY + 6),
-            ])],
-        );
+        // Stays that touch are read as one range, none wider than they are; the known night lies apart.
+        let stay = |version: i64, from: i32, to: i32| {
+            vec![
+                Value::Uuid(ALLOCATION),
+                Value::Int(version),
+                Value::Uuid(ROOM_TYPE),
+                Value::Date(from),
+                Value::Date(to),
+            ]
+        };
+        let first_three = [
+            stay(1, DAY, DAY + 2),
+            stay(1, DAY + 2, DAY + 3),
+            stay(1, DAY + 5, DAY + 6),
+        ];
+        service
+            .fakes
+            .db()
+            .next("audit_changed", [Reply::Rows(first_three.to_vec())]);
         service.fakes.db().next(
             "audit_oversold",
-            [Reply::Rows(vec![]), Reply::Rows(vec![night(DAY + 40)])],
+            [
+                Reply::Rows(vec![]),
+                Reply::Rows(vec![]),
+                Reply::Rows(vec![night(DAY + 40)]),
+            ],
         );
         let second = service.app.audit().await.unwrap();
         assert_eq!((second.full, second.oversold), (false, 1));
-        let ranges: Vec<_> = service
+        let range = |from: i32, to: i32| vec![Value::Date(from), Value::Date(to)];
+        let asked = |from: usize| -> Vec<Vec<Value>> {
+            let db = service.fakes.db();
+            let audits = db
+                .params
+                .iter()
+                .filter(|(name, _)| name == "audit_oversold");
+            audits.skip(from).map(|(_, p)| p[1..].to_vec()).collect()
+        };
+        assert_eq!(
+            asked(1),
+            [
+                range(DAY, DAY + 3),
+                range(DAY + 5, DAY + 6),
+                range(DAY + 40, DAY + 41),
+            ]
+        );
+        // The window still shows what was audited: looked at again is what changed again, and the night that is known.
+        let mut window = first_three.to_vec();
+        window[0][1] = Value::Int(2);
+        service
             .fakes
             .db()
-            .params
-            .iter()
-            .filter(|(name, _)| name == "audit_oversold")
-            .map(|(_, p)| p[1..].to_vec())
-            .collect();
+            .next("audit_changed", [Reply::Rows(window.clone())]);
+        assert_eq!(service.app.audit().await.unwrap().oversold, 0);
         assert_eq!(
-            ranges[1..],
-            [
-                vec![Value::Date(DAY), Value::Date(DAY + 6)],
-                vec![Value::Date(DAY + 40), Value::Date(DAY + 41)],
-            ]
+            asked(4),
+            [range(DAY, DAY + 2), range(DAY + 40, DAY + 41)],
+            "once per change"
         );
         assert_eq!(
             service.metric("inventory_overbooking_actual_total"),
             Some(2.0)
         );
+        service
+            .fakes
+            .db()
+            .next("audit_changed", [Reply::Rows(window)]);
         assert_eq!(service.app.audit().await.unwrap().oversold, 0, "healed");
+        assert!(asked(6).is_empty(), "nothing changed, nothing known");
         service.sleep(3600).await;
+        assert!(service.app.audit().await.unwrap().full);
+        // A pass that failed has audited nothing: whoever leads next begins with everything.
+        service.fakes.db().next(
+            "audit_changed",
+            [Reply::Rows(vec![stay(1, DAY + 9, DAY + 10)])],
+        );
+        service
+            .fakes
+            .db()
+            .next("audit_oversold", [Reply::Refuse("57014")]);
+        assert!(service.app.audit().await.is_err());
         assert!(service.app.audit().await.unwrap().full);
     });
 }
