@@ -21,10 +21,10 @@ use proptest::{
 };
 
 use crate::{
+    arm::Arm,
     diff,
     pairs::role,
-    play::{self, Arm},
-    postgres,
+    play, postgres,
     real::Real,
     simulated::Simulated,
     spec::{self, Action, Permutation, Spec, Step},

@@ -17,8 +17,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgA
 use tokio::runtime::Runtime;
 
 use crate::{
+    arm::{Arm, Ended, OWN, Outcome, Request, cyclic},
     binary::{Bound, decode_row},
-    play::{Arm, Ended, OWN, Outcome, Request, cyclic},
     postgres::{Database, Server, text},
     spec::PATIENT,
 };
