@@ -211,12 +211,12 @@ fn after_a_wait_a_statement_still_reads_its_own_snapshot() {
         &mut rig,
         "a: BEGIN => 0
          a: SELECT id FROM t WHERE id = 1 FOR UPDATE => 1
-         b: UPDATE t x SET n = 7 + (SELECT sum(y.n) FROM t y WHERE y.id > x.id - 9)::integer WHERE id <> 2 => waits
+         b: UPDATE t x SET n = 7 + (SELECT count(*) FROM t y WHERE y.id > x.id - 9)::integer WHERE id <> 2 => waits
          c: UPDATE t SET n = 100 WHERE id = 2 => 1
          c: UPDATE t SET n = 200 WHERE id = 2 => 1
          a: COMMIT => 0
          b: ? => 2
-         b: SELECT id, n FROM t ORDER BY id => 1|7;2|200;3|7",
+         b: SELECT id, n FROM t ORDER BY id => 1|10;2|200;3|10",
     );
 }
 
