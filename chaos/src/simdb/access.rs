@@ -25,7 +25,13 @@ pub fn choose(table: &Table, scan: &mut Scan, order: &[SortKey], limited: bool) 
         let useful = candidate.equal.len() + bounds > 0
             || !index.predicate.is_empty()
             || (limited && candidate.ordered && !order.is_empty());
-        let score = (whole, candidate.equal.len(), bounds, !index.predicate.is_empty(), candidate.ordered);
+        let score = (
+            whole,
+            candidate.equal.len(),
+            bounds,
+            !index.predicate.is_empty(),
+            candidate.ordered,
+        );
         if useful && best.as_ref().is_none_or(|(known, _)| score > *known) {
             best = Some((score, candidate));
         }
@@ -95,7 +101,9 @@ fn matched(at: usize, index: &Index, scan: &Scan, order: &[SortKey]) -> Candidat
     let same = |descending: bool| {
         order.len() <= columns.len()
             && order.iter().zip(columns).all(|(key, column)| {
-                key.descending == descending && key.nulls_first == descending && key.expr == Expr::Col(scan.slot, *column)
+                key.descending == descending
+                    && key.nulls_first == descending
+                    && key.expr == Expr::Col(scan.slot, *column)
             })
     };
     found.backward = !order.is_empty() && same(true);
@@ -109,8 +117,12 @@ fn bounds(found: &mut Candidate, scan: &Scan, column: u16) {
             continue;
         };
         match op {
-            CmpOp::Gt | CmpOp::Ge if found.low.is_none() => found.low = Some((other.clone(), op == CmpOp::Ge)),
-            CmpOp::Lt | CmpOp::Le if found.high.is_none() => found.high = Some((other.clone(), op == CmpOp::Le)),
+            CmpOp::Gt | CmpOp::Ge if found.low.is_none() => {
+                found.low = Some((other.clone(), op == CmpOp::Ge))
+            }
+            CmpOp::Lt | CmpOp::Le if found.high.is_none() => {
+                found.high = Some((other.clone(), op == CmpOp::Le))
+            }
             _ => continue,
         }
         found.ensured.push(at);
@@ -153,10 +165,17 @@ fn implies(given: &Expr, wanted: &Expr) -> bool {
     if given == wanted {
         return true;
     }
-    let constants = |list: &[Expr]| list.iter().all(|item| matches!(item, Expr::Const(value) if *value != Value::Null));
+    let constants = |list: &[Expr]| {
+        list.iter()
+            .all(|item| matches!(item, Expr::Const(value) if *value != Value::Null))
+    };
     match (given, wanted) {
-        (Expr::Cmp(CmpOp::Eq, a, b), Expr::In(probe, list, false)) => a == probe && list.contains(b),
-        (Expr::In(a, few, false), Expr::In(b, many, false)) => a == b && constants(few) && few.iter().all(|item| many.contains(item)),
+        (Expr::Cmp(CmpOp::Eq, a, b), Expr::In(probe, list, false)) => {
+            a == probe && list.contains(b)
+        }
+        (Expr::In(a, few, false), Expr::In(b, many, false)) => {
+            a == b && constants(few) && few.iter().all(|item| many.contains(item))
+        }
         (Expr::Cmp(_, a, b), Expr::IsNull(inner, true)) => a == inner || b == inner,
         (Expr::In(a, _, false), Expr::IsNull(inner, true)) => a == inner,
         _ => false,

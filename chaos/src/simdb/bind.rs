@@ -9,15 +9,14 @@ use ledger::ports::Value;
 use sqlparser::ast::{self, BinaryOperator, UnaryOperator};
 
 use super::{
-    catalog::{Catalog, Relation, privilege},
+    catalog::Catalog,
     error::{PgError, PgResult},
     expr::{ArithOp, CmpOp, Expr, SLOTS, Subquery},
-    func::{Func, signature},
     lock::Mode,
-    parse::{ident, name},
-    plan::{Agg, AggFunc},
+    parse::ident,
+    plan::Agg,
     select::hash_keys,
-    types::{CastContext, Type, cast, castable, parse_text},
+    types::{CastContext, Columns, Type, cast, castable, parse_text},
 };
 
 /// One table in FROM.
@@ -25,7 +24,7 @@ use super::{
 pub struct Rel {
     pub alias: Arc<str>,
     pub slot: u16,
-    pub columns: Vec<(Arc<str>, Type)>,
+    pub columns: Columns,
 }
 
 /// What names mean; a subquery sees its parents' too.
@@ -57,7 +56,7 @@ pub struct Binder<'c> {
     pub allow_once: bool,
 }
 
-type Typed = (Expr, Type);
+pub(super) type Typed = (Expr, Type);
 
 impl<'c> Binder<'c> {
     pub fn new(catalog: &'c Catalog, role: &'c str) -> Binder<'c> {
@@ -77,7 +76,9 @@ impl<'c> Binder<'c> {
 
     pub fn fresh_slot(&mut self) -> PgResult<u16> {
         if usize::from(self.slots) >= SLOTS {
-            return Err(PgError::unsupported(format!("more than {SLOTS} tables in one statement")));
+            return Err(PgError::unsupported(format!(
+                "more than {SLOTS} tables in one statement"
+            )));
         }
         self.slots += 1;
         Ok(self.slots - 1)
@@ -86,8 +87,15 @@ impl<'c> Binder<'c> {
     /// Remembers that the statement needs these privileges on a table.
     pub fn need(&mut self, table: u32, wanted: u8) -> PgResult<()> {
         let table = self.catalog.table(table)?;
-        if self.denied.is_none() && !self.catalog.allows(self.role, &table.owner, &table.grants, wanted) {
-            self.denied = Some(PgError::new("42501", format!("permission denied for table {}", table.name)));
+        if self.denied.is_none()
+            && !self
+                .catalog
+                .allows(self.role, &table.owner, &table.grants, wanted)
+        {
+            self.denied = Some(PgError::new(
+                "42501",
+                format!("permission denied for table {}", table.name),
+            ));
         }
         Ok(())
     }
@@ -103,36 +111,71 @@ impl<'c> Binder<'c> {
     pub fn condition(&mut self, expr: &ast::Expr, scope: &Scope<'_>) -> PgResult<Expr> {
         let (bound, ty) = self.bind(expr, scope)?;
         if ty != Type::Bool && ty != Type::Unknown {
-            let message = format!("argument of WHERE must be type boolean, not type {}", ty.name());
+            let message = format!(
+                "argument of WHERE must be type boolean, not type {}",
+                ty.name()
+            );
             return Err(PgError::new("42804", message).at(expr));
         }
-        self.coerce(bound, ty, Type::Bool, CastContext::Implicit).map_err(|error| error.at(expr))
+        self.coerce(bound, ty, Type::Bool, CastContext::Implicit)
+            .map_err(|error| error.at(expr))
     }
 
     /// Binds and converts to a wanted type.
-    pub fn typed(&mut self, expr: &ast::Expr, scope: &Scope<'_>, want: Type, context: CastContext) -> PgResult<Expr> {
+    pub fn typed(
+        &mut self,
+        expr: &ast::Expr,
+        scope: &Scope<'_>,
+        want: Type,
+        context: CastContext,
+    ) -> PgResult<Expr> {
         let (bound, ty) = self.bind(expr, scope)?;
-        self.coerce(bound, ty, want, context).map_err(|error| error.at(expr))
+        self.coerce(bound, ty, want, context)
+            .map_err(|error| error.at(expr))
     }
 
     /// Converts a bound expression; a literal is read at once, a parameter takes the type.
-    pub fn coerce(&mut self, expr: Expr, from: Type, to: Type, context: CastContext) -> PgResult<Expr> {
+    pub fn coerce(
+        &mut self,
+        expr: Expr,
+        from: Type,
+        to: Type,
+        context: CastContext,
+    ) -> PgResult<Expr> {
         if from == Type::Unknown {
             return match expr {
                 Expr::Const(Value::Text(text)) => Ok(Expr::Const(parse_text(to, &text)?)),
                 Expr::Param(index) => {
-                    self.params[usize::from(index)] = if to == Type::Int4 { Type::Int8 } else { to };
-                    Ok(if to == Type::Int4 { Expr::Cast(Type::Int4, Box::new(Expr::Param(index))) } else { Expr::Param(index) })
+                    self.params[usize::from(index)] =
+                        if to == Type::Int4 { Type::Int8 } else { to };
+                    Ok(if to == Type::Int4 {
+                        Expr::Cast(Type::Int4, Box::new(Expr::Param(index)))
+                    } else {
+                        Expr::Param(index)
+                    })
                 }
                 other => Ok(other),
             };
         }
         if !castable(from, to, context) {
             let message = match context {
-                CastContext::Explicit => format!("cannot cast type {} to {}", from.name(), to.name()),
-                _ => format!("expression is of type {} where {} is expected", from.name(), to.name()),
+                CastContext::Explicit => {
+                    format!("cannot cast type {} to {}", from.name(), to.name())
+                }
+                _ => format!(
+                    "expression is of type {} where {} is expected",
+                    from.name(),
+                    to.name()
+                ),
             };
-            return Err(PgError::new(if context == CastContext::Explicit { "42846" } else { "42804" }, message));
+            return Err(PgError::new(
+                if context == CastContext::Explicit {
+                    "42846"
+                } else {
+                    "42804"
+                },
+                message,
+            ));
         }
         Ok(match expr {
             expr if from == to || (from == Type::Int4 && to == Type::Int8) => expr,
@@ -157,33 +200,92 @@ impl<'c> Binder<'c> {
             E::TypedString(typed) => {
                 let ty = data_type(&typed.data_type).map_err(|error| error.at(expr))?;
                 let (value, _) = self.literal(&typed.value.value)?;
-                Ok((self.coerce(value, Type::Unknown, ty, CastContext::Explicit).map_err(|error| error.at(expr))?, ty))
+                Ok((
+                    self.coerce(value, Type::Unknown, ty, CastContext::Explicit)
+                        .map_err(|error| error.at(expr))?,
+                    ty,
+                ))
             }
-            E::Interval(interval) if interval.leading_field.is_none() && interval.last_field.is_none() => {
-                Ok((self.typed(&interval.value, scope, Type::Interval, CastContext::Explicit)?, Type::Interval))
+            E::Interval(interval)
+                if interval.leading_field.is_none() && interval.last_field.is_none() =>
+            {
+                Ok((
+                    self.typed(
+                        &interval.value,
+                        scope,
+                        Type::Interval,
+                        CastContext::Explicit,
+                    )?,
+                    Type::Interval,
+                ))
             }
-            E::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr: inner, data_type: ty, format: None } => {
+            E::Cast {
+                kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
+                expr: inner,
+                data_type: ty,
+                format: None,
+            } => {
                 let ty = data_type(ty).map_err(|error| error.at(expr))?;
                 Ok((self.typed(inner, scope, ty, CastContext::Explicit)?, ty))
             }
-            E::UnaryOp { op, expr: inner } => self.unary(op, inner, scope).map_err(|error| error.at(expr)),
-            E::BinaryOp { left, op, right } => self.binary(left, op, right, scope).map_err(|error| error.at(expr)),
-            E::IsNull(inner) => Ok((Expr::IsNull(Box::new(self.any(inner, scope)?), false), Type::Bool)),
-            E::IsNotNull(inner) => Ok((Expr::IsNull(Box::new(self.any(inner, scope)?), true), Type::Bool)),
+            E::UnaryOp { op, expr: inner } => {
+                self.unary(op, inner, scope).map_err(|error| error.at(expr))
+            }
+            E::BinaryOp { left, op, right } => self
+                .binary(left, op, right, scope)
+                .map_err(|error| error.at(expr)),
+            E::IsNull(inner) => Ok((
+                Expr::IsNull(Box::new(self.any(inner, scope)?), false),
+                Type::Bool,
+            )),
+            E::IsNotNull(inner) => Ok((
+                Expr::IsNull(Box::new(self.any(inner, scope)?), true),
+                Type::Bool,
+            )),
             E::IsTrue(inner) => self.is_bool(inner, true, false, scope),
             E::IsNotTrue(inner) => self.is_bool(inner, true, true, scope),
             E::IsFalse(inner) => self.is_bool(inner, false, false, scope),
             E::IsNotFalse(inner) => self.is_bool(inner, false, true, scope),
-            E::IsDistinctFrom(a, b) => self.distinct(a, b, false, scope).map_err(|error| error.at(expr)),
-            E::IsNotDistinctFrom(a, b) => self.distinct(a, b, true, scope).map_err(|error| error.at(expr)),
-            E::Between { expr: probe, negated, low, high } => {
-                let low = self.compare(CmpOp::Ge, probe, low, scope).map_err(|error| error.at(expr))?;
-                let high = self.compare(CmpOp::Le, probe, high, scope).map_err(|error| error.at(expr))?;
+            E::IsDistinctFrom(a, b) => self
+                .distinct(a, b, false, scope)
+                .map_err(|error| error.at(expr)),
+            E::IsNotDistinctFrom(a, b) => self
+                .distinct(a, b, true, scope)
+                .map_err(|error| error.at(expr)),
+            E::Between {
+                expr: probe,
+                negated,
+                low,
+                high,
+            } => {
+                let low = self
+                    .compare(CmpOp::Ge, probe, low, scope)
+                    .map_err(|error| error.at(expr))?;
+                let high = self
+                    .compare(CmpOp::Le, probe, high, scope)
+                    .map_err(|error| error.at(expr))?;
                 let both = Expr::And(vec![low, high]);
-                Ok((if *negated { Expr::Not(Box::new(both)) } else { both }, Type::Bool))
+                Ok((
+                    if *negated {
+                        Expr::Not(Box::new(both))
+                    } else {
+                        both
+                    },
+                    Type::Bool,
+                ))
             }
-            E::InList { expr: probe, list, negated } => self.in_list(probe, list, *negated, scope).map_err(|error| error.at(expr)),
-            E::InSubquery { expr: probe, subquery, negated } => {
+            E::InList {
+                expr: probe,
+                list,
+                negated,
+            } => self
+                .in_list(probe, list, *negated, scope)
+                .map_err(|error| error.at(expr)),
+            E::InSubquery {
+                expr: probe,
+                subquery,
+                negated,
+            } => {
                 let (plan, columns) = self.subquery(subquery, scope)?;
                 let [(_, ty)] = columns.as_slice() else {
                     return Err(PgError::new("42601", "subquery has too many columns").at(expr));
@@ -199,22 +301,47 @@ impl<'c> Binder<'c> {
             E::Subquery(query) => {
                 let (plan, columns) = self.subquery(query, scope)?;
                 let [(_, ty)] = columns.as_slice() else {
-                    return Err(PgError::new("42601", "subquery must return only one column").at(expr));
+                    return Err(
+                        PgError::new("42601", "subquery must return only one column").at(expr),
+                    );
                 };
                 Ok((Expr::Scalar(plan), *ty))
             }
-            E::Case { operand, conditions, else_result, .. } => self.case(operand.as_deref(), conditions, else_result.as_deref(), scope),
-            E::Function(function) => self.function(function, scope).map_err(|error| error.at(expr)),
+            E::Case {
+                operand,
+                conditions,
+                else_result,
+                ..
+            } => self.case(
+                operand.as_deref(),
+                conditions,
+                else_result.as_deref(),
+                scope,
+            ),
+            E::Function(function) => self
+                .function(function, scope)
+                .map_err(|error| error.at(expr)),
             _ => Err(PgError::unsupported(format!("the expression `{expr}`")).at(expr)),
         }
     }
 
     fn any(&mut self, expr: &ast::Expr, scope: &Scope<'_>) -> PgResult<Expr> {
         let (bound, ty) = self.bind(expr, scope)?;
-        self.coerce(bound, ty, if ty == Type::Unknown { Type::Text } else { ty }, CastContext::Implicit)
+        self.coerce(
+            bound,
+            ty,
+            if ty == Type::Unknown { Type::Text } else { ty },
+            CastContext::Implicit,
+        )
     }
 
-    fn is_bool(&mut self, inner: &ast::Expr, wanted: bool, negated: bool, scope: &Scope<'_>) -> PgResult<Typed> {
+    fn is_bool(
+        &mut self,
+        inner: &ast::Expr,
+        wanted: bool,
+        negated: bool,
+        scope: &Scope<'_>,
+    ) -> PgResult<Typed> {
         let inner = self.typed(inner, scope, Type::Bool, CastContext::Implicit)?;
         Ok((Expr::IsBool(Box::new(inner), wanted, negated), Type::Bool))
     }
@@ -224,7 +351,10 @@ impl<'c> Binder<'c> {
         let Some(group) = self.group.take() else {
             return Ok(None);
         };
-        let is_name = matches!(expr, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_));
+        let is_name = matches!(
+            expr,
+            ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)
+        );
         let found = if is_name {
             let bound = self.bind(expr, scope);
             let slot = group.slot;
@@ -232,9 +362,12 @@ impl<'c> Binder<'c> {
                 Err(error) => Err(error),
                 Ok((bound, _)) => match group.keys.iter().position(|(_, key, _)| *key == bound) {
                     Some(at) => Ok(Some((Expr::Col(slot, at as u16), group.keys[at].2))),
-                    None if matches!(bound, Expr::Col(slot, _) if scope.rels.iter().any(|rel| rel.slot == slot)) => {
+                    None if matches!(bound, Expr::Col(slot, _) if scope.rels.iter().any(|rel| rel.slot == slot)) =>
+                    {
                         let shown = shown_column(&bound, scope);
-                        let message = format!("column \"{shown}\" must appear in the GROUP BY clause or be used in an aggregate function");
+                        let message = format!(
+                            "column \"{shown}\" must appear in the GROUP BY clause or be used in an aggregate function"
+                        );
                         Err(PgError::new("42803", message).at(expr))
                     }
                     None => Ok(None),
@@ -248,16 +381,29 @@ impl<'c> Binder<'c> {
         found
     }
 
-    fn column(&mut self, rel: Option<&ast::Ident>, column: &ast::Ident, scope: &Scope<'_>) -> PgResult<Typed> {
+    fn column(
+        &mut self,
+        rel: Option<&ast::Ident>,
+        column: &ast::Ident,
+        scope: &Scope<'_>,
+    ) -> PgResult<Typed> {
         let wanted = ident(column);
         let alias = rel.map(ident);
         let mut level = Some(scope);
         while let Some(scope) = level {
             let mut found = None;
-            for rel in scope.rels.iter().filter(|rel| alias.as_ref().is_none_or(|alias| *alias == rel.alias)) {
+            for rel in scope
+                .rels
+                .iter()
+                .filter(|rel| alias.as_ref().is_none_or(|alias| *alias == rel.alias))
+            {
                 if let Some(at) = rel.columns.iter().position(|(name, _)| *name == wanted) {
                     if found.is_some() {
-                        return Err(PgError::new("42702", format!("column reference \"{wanted}\" is ambiguous")).at_name(column));
+                        return Err(PgError::new(
+                            "42702",
+                            format!("column reference \"{wanted}\" is ambiguous"),
+                        )
+                        .at_name(column));
                     }
                     found = Some((Expr::Col(rel.slot, at as u16), rel.columns[at].1));
                 }
@@ -281,16 +427,32 @@ impl<'c> Binder<'c> {
             V::Boolean(value) => (Expr::Const(Value::Bool(*value)), Type::Bool),
             V::Number(text, false) => match text.parse::<i64>() {
                 Ok(value) => {
-                    let ty = if i32::try_from(value).is_ok() { Type::Int4 } else { Type::Int8 };
+                    let ty = if i32::try_from(value).is_ok() {
+                        Type::Int4
+                    } else {
+                        Type::Int8
+                    };
                     (Expr::Const(Value::Int(value)), ty)
                 }
-                Err(_) => return Err(PgError::unsupported(format!("the number {text}: only whole numbers of 64 bits"))),
+                Err(_) => {
+                    return Err(PgError::unsupported(format!(
+                        "the number {text}: only whole numbers of 64 bits"
+                    )));
+                }
             },
-            V::SingleQuotedString(text) | V::EscapedStringLiteral(text) => (Expr::Const(Value::Text(text.as_str().into())), Type::Unknown),
+            V::SingleQuotedString(text) | V::EscapedStringLiteral(text) => (
+                Expr::Const(Value::Text(text.as_str().into())),
+                Type::Unknown,
+            ),
             V::Placeholder(text) => {
-                let number = text.strip_prefix('$').and_then(|digits| digits.parse::<u16>().ok()).filter(|number| (1..=64).contains(number));
+                let number = text
+                    .strip_prefix('$')
+                    .and_then(|digits| digits.parse::<u16>().ok())
+                    .filter(|number| (1..=64).contains(number));
                 let Some(number) = number else {
-                    return Err(PgError::unsupported(format!("the parameter {text}: $1 to $64")));
+                    return Err(PgError::unsupported(format!(
+                        "the parameter {text}: $1 to $64"
+                    )));
                 };
                 let index = number - 1;
                 if self.params.len() <= usize::from(index) {
@@ -302,7 +464,12 @@ impl<'c> Binder<'c> {
         })
     }
 
-    fn unary(&mut self, op: &UnaryOperator, inner: &ast::Expr, scope: &Scope<'_>) -> PgResult<Typed> {
+    fn unary(
+        &mut self,
+        op: &UnaryOperator,
+        inner: &ast::Expr,
+        scope: &Scope<'_>,
+    ) -> PgResult<Typed> {
         match op {
             UnaryOperator::Not => {
                 let inner = self.typed(inner, scope, Type::Bool, CastContext::Implicit)?;
@@ -311,9 +478,16 @@ impl<'c> Binder<'c> {
             UnaryOperator::Minus => {
                 let (inner, ty) = self.bind(inner, scope)?;
                 match (inner, ty) {
-                    (Expr::Const(Value::Int(value)), _) => Ok((Expr::Const(Value::Int(-value)), ty)),
-                    (inner, Type::Int4 | Type::Int8 | Type::Interval) => Ok((Expr::Neg(ty, Box::new(inner)), ty)),
-                    _ => Err(PgError::new("42883", format!("operator does not exist: - {}", ty.name()))),
+                    (Expr::Const(Value::Int(value)), _) => {
+                        Ok((Expr::Const(Value::Int(-value)), ty))
+                    }
+                    (inner, Type::Int4 | Type::Int8 | Type::Interval) => {
+                        Ok((Expr::Neg(ty, Box::new(inner)), ty))
+                    }
+                    _ => Err(PgError::new(
+                        "42883",
+                        format!("operator does not exist: - {}", ty.name()),
+                    )),
                 }
             }
             UnaryOperator::Plus => self.bind(inner, scope),
@@ -321,18 +495,34 @@ impl<'c> Binder<'c> {
         }
     }
 
-    fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, scope: &Scope<'_>) -> PgResult<Typed> {
+    fn binary(
+        &mut self,
+        left: &ast::Expr,
+        op: &BinaryOperator,
+        right: &ast::Expr,
+        scope: &Scope<'_>,
+    ) -> PgResult<Typed> {
         use BinaryOperator as B;
         let cmp = match op {
             B::And | B::Or => {
                 let mut list = Vec::new();
                 for side in [left, right] {
-                    match (self.typed(side, scope, Type::Bool, CastContext::Implicit)?, op) {
+                    match (
+                        self.typed(side, scope, Type::Bool, CastContext::Implicit)?,
+                        op,
+                    ) {
                         (Expr::And(parts), B::And) | (Expr::Or(parts), B::Or) => list.extend(parts),
                         (other, _) => list.push(other),
                     }
                 }
-                return Ok((if *op == B::And { Expr::And(list) } else { Expr::Or(list) }, Type::Bool));
+                return Ok((
+                    if *op == B::And {
+                        Expr::And(list)
+                    } else {
+                        Expr::Or(list)
+                    },
+                    Type::Bool,
+                ));
             }
             B::Eq => CmpOp::Eq,
             B::NotEq => CmpOp::Ne,
@@ -361,28 +551,62 @@ impl<'c> Binder<'c> {
             (Type::Int4, Type::Int8) | (Type::Int8, Type::Int4) => Type::Int8,
             (Type::Date, Type::Timestamptz) | (Type::Timestamptz, Type::Date) => Type::Timestamptz,
             _ => {
-                return Err(PgError::new("42883", format!("operator does not exist: {} {op} {}", ta.name(), tb.name())));
+                return Err(PgError::new(
+                    "42883",
+                    format!("operator does not exist: {} {op} {}", ta.name(), tb.name()),
+                ));
             }
         };
         let widen = |ty| if ty == Type::Int4 { Type::Int8 } else { ty };
-        let a = self.coerce(a, ta, if ta == Type::Unknown { widen(ty) } else { ty }, CastContext::Implicit)?;
-        let b = self.coerce(b, tb, if tb == Type::Unknown { widen(ty) } else { ty }, CastContext::Implicit)?;
+        let a = self.coerce(
+            a,
+            ta,
+            if ta == Type::Unknown { widen(ty) } else { ty },
+            CastContext::Implicit,
+        )?;
+        let b = self.coerce(
+            b,
+            tb,
+            if tb == Type::Unknown { widen(ty) } else { ty },
+            CastContext::Implicit,
+        )?;
         Ok((a, b, ty))
     }
 
-    fn compare(&mut self, op: CmpOp, left: &ast::Expr, right: &ast::Expr, scope: &Scope<'_>) -> PgResult<Expr> {
+    fn compare(
+        &mut self,
+        op: CmpOp,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        scope: &Scope<'_>,
+    ) -> PgResult<Expr> {
         let (left, right) = (self.bind(left, scope)?, self.bind(right, scope)?);
         let (left, right, _) = self.common(left, right, op.symbol())?;
         Ok(Expr::Cmp(op, Box::new(left), Box::new(right)))
     }
 
-    fn distinct(&mut self, a: &ast::Expr, b: &ast::Expr, negated: bool, scope: &Scope<'_>) -> PgResult<Typed> {
+    fn distinct(
+        &mut self,
+        a: &ast::Expr,
+        b: &ast::Expr,
+        negated: bool,
+        scope: &Scope<'_>,
+    ) -> PgResult<Typed> {
         let (a, b) = (self.bind(a, scope)?, self.bind(b, scope)?);
         let (a, b, _) = self.common(a, b, "=")?;
-        Ok((Expr::Distinct(Box::new(a), Box::new(b), negated), Type::Bool))
+        Ok((
+            Expr::Distinct(Box::new(a), Box::new(b), negated),
+            Type::Bool,
+        ))
     }
 
-    fn in_list(&mut self, probe: &ast::Expr, list: &[ast::Expr], negated: bool, scope: &Scope<'_>) -> PgResult<Typed> {
+    fn in_list(
+        &mut self,
+        probe: &ast::Expr,
+        list: &[ast::Expr],
+        negated: bool,
+        scope: &Scope<'_>,
+    ) -> PgResult<Typed> {
         let (mut probe, mut ty) = self.bind(probe, scope)?;
         let mut bound = Vec::new();
         for item in list {
@@ -394,7 +618,13 @@ impl<'c> Binder<'c> {
         Ok((Expr::In(Box::new(probe), bound, negated), Type::Bool))
     }
 
-    fn arith(&mut self, op: ArithOp, left: &ast::Expr, right: &ast::Expr, scope: &Scope<'_>) -> PgResult<Typed> {
+    fn arith(
+        &mut self,
+        op: ArithOp,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        scope: &Scope<'_>,
+    ) -> PgResult<Typed> {
         use Type::{Date, Int4, Int8, Interval, Text, Timestamptz, Unknown};
         let ((left, lt), (right, rt)) = (self.bind(left, scope)?, self.bind(right, scope)?);
         let symbol = match op {
@@ -424,14 +654,21 @@ impl<'c> Binder<'c> {
             (_, Int4 | Int8, Int4 | Int8) => Some(Int8),
             (ArithOp::Add | ArithOp::Sub, Date, Int4) | (ArithOp::Add, Int4, Date) => Some(Date),
             (ArithOp::Sub, Date, Date) => Some(Int4),
-            (ArithOp::Add | ArithOp::Sub, Timestamptz, Interval) | (ArithOp::Add, Interval, Timestamptz) => Some(Timestamptz),
+            (ArithOp::Add | ArithOp::Sub, Timestamptz, Interval)
+            | (ArithOp::Add, Interval, Timestamptz) => Some(Timestamptz),
             (ArithOp::Sub, Timestamptz, Timestamptz) => Some(Interval),
             (ArithOp::Add | ArithOp::Sub, Interval, Interval) => Some(Interval),
-            (ArithOp::Mul, Interval, Int4 | Int8) | (ArithOp::Mul, Int4 | Int8, Interval) => Some(Interval),
+            (ArithOp::Mul, Interval, Int4 | Int8) | (ArithOp::Mul, Int4 | Int8, Interval) => {
+                Some(Interval)
+            }
             _ => None,
         };
         let Some(result) = result else {
-            let message = format!("operator does not exist: {} {symbol} {}", want_left.name(), want_right.name());
+            let message = format!(
+                "operator does not exist: {} {symbol} {}",
+                want_left.name(),
+                want_right.name()
+            );
             return Err(PgError::new("42883", message));
         };
         let (left, right) = match op {
@@ -441,7 +678,10 @@ impl<'c> Binder<'c> {
             ),
             _ => (left, right),
         };
-        Ok((Expr::Arith(op, result, Box::new(left), Box::new(right)), result))
+        Ok((
+            Expr::Arith(op, result, Box::new(left), Box::new(right)),
+            result,
+        ))
     }
 
     fn case(
@@ -464,12 +704,19 @@ impl<'c> Binder<'c> {
             values.push(self.bind(other, scope)?);
         }
         let (mut values, ty) = self.unify(values)?;
-        let other = if other.is_some() { values.pop().map(Box::new) } else { None };
-        Ok((Expr::Case(whens.into_iter().zip(values).collect(), other), ty))
+        let other = if other.is_some() {
+            values.pop().map(Box::new)
+        } else {
+            None
+        };
+        Ok((
+            Expr::Case(whens.into_iter().zip(values).collect(), other),
+            ty,
+        ))
     }
 
     /// Brings several expressions to one type.
-    fn unify(&mut self, values: Vec<Typed>) -> PgResult<(Vec<Expr>, Type)> {
+    pub(super) fn unify(&mut self, values: Vec<Typed>) -> PgResult<(Vec<Expr>, Type)> {
         let mut ty = Type::Unknown;
         for (_, next) in &values {
             ty = match (ty, *next) {
@@ -478,182 +725,33 @@ impl<'c> Binder<'c> {
                 (ty, next) if castable(next, ty, CastContext::Implicit) => ty,
                 (ty, next) if castable(ty, next, CastContext::Implicit) => next,
                 (ty, next) => {
-                    return Err(PgError::new("42804", format!("types {} and {} cannot be matched", ty.name(), next.name())));
+                    return Err(PgError::new(
+                        "42804",
+                        format!("types {} and {} cannot be matched", ty.name(), next.name()),
+                    ));
                 }
             };
         }
         if ty == Type::Unknown {
             ty = Type::Text;
         }
-        let coerced = values.into_iter().map(|(expr, from)| self.coerce(expr, from, ty, CastContext::Implicit));
+        let coerced = values
+            .into_iter()
+            .map(|(expr, from)| self.coerce(expr, from, ty, CastContext::Implicit));
         Ok((coerced.collect::<PgResult<_>>()?, ty))
     }
 
-    fn function(&mut self, function: &ast::Function, scope: &Scope<'_>) -> PgResult<Typed> {
-        let called = name(&function.name)?;
-        let plain = function.filter.is_none()
-            && function.over.is_none()
-            && function.within_group.is_empty()
-            && function.null_treatment.is_none()
-            && !function.uses_odbc_syntax
-            && matches!(function.parameters, ast::FunctionArguments::None);
-        if !plain {
-            return Err(PgError::unsupported(format!("a clause of the call `{function}`")));
-        }
-        let list = match &function.args {
-            ast::FunctionArguments::None => None,
-            ast::FunctionArguments::List(list) if list.clauses.is_empty() => Some(list),
-            _ => return Err(PgError::unsupported(format!("a clause of the call `{function}`"))),
-        };
-        let distinct = list.is_some_and(|list| list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct));
-        let mut args = Vec::new();
-        let mut star = false;
-        for arg in list.map_or(&[][..], |list| &list.args) {
-            match arg {
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => args.push(expr),
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard) => star = true,
-                _ => return Err(PgError::unsupported(format!("the argument {arg}"))),
-            }
-        }
-        if let Some(func) = aggregate(&called, star) {
-            return self.aggregate(&called, func, &args, distinct, scope);
-        }
-        if distinct || star {
-            return Err(PgError::unsupported(format!("a clause of the call `{function}`")));
-        }
-        self.scalar_call(&called, &args, scope)
-    }
-
-    fn scalar_call(&mut self, called: &str, args: &[&ast::Expr], scope: &Scope<'_>) -> PgResult<Typed> {
-        let Some(sig) = signature(called) else {
-            return Err(PgError::unsupported(format!("the function {called}()")));
-        };
-        let least = sig.args.len() - sig.optional;
-        if args.len() < least || (args.len() > sig.args.len() && !sig.variadic) {
-            return Err(PgError::new("42883", format!("function {called} does not exist with {} arguments", args.len())));
-        }
-        if sig.func == Func::Nextval {
-            return self.nextval(args[0]);
-        }
-        if sig.result == Type::Unknown {
-            let bound = args.iter().map(|arg| self.bind(arg, scope)).collect::<PgResult<Vec<_>>>()?;
-            let (bound, ty) = self.unify(bound)?;
-            return Ok((Expr::Call(sig.func, bound), ty));
-        }
-        let mut bound = Vec::new();
-        for (arg, ty) in args.iter().zip(sig.args) {
-            bound.push(self.typed(arg, scope, *ty, CastContext::Implicit)?);
-        }
-        Ok((Expr::Call(sig.func, bound), sig.result))
-    }
-
-    /// The sequence is named by a literal; its privilege is checked here.
-    fn nextval(&mut self, arg: &ast::Expr) -> PgResult<Typed> {
-        let inner = match arg {
-            ast::Expr::Cast { expr, .. } => expr,
-            other => other,
-        };
-        let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = inner else {
-            return Err(PgError::unsupported("nextval() of anything but a literal name"));
-        };
-        let Relation::Sequence(id) = self.catalog.relation(text)? else {
-            return Err(PgError::new("42809", format!("\"{text}\" is not a sequence")));
-        };
-        let sequence = &self.catalog.sequences[&id];
-        let allowed = [privilege::USAGE, privilege::UPDATE].iter().any(|wanted| self.catalog.allows(self.role, &sequence.owner, &sequence.grants, *wanted));
-        if !allowed && self.denied.is_none() {
-            self.denied = Some(PgError::new("42501", format!("permission denied for sequence {text}")));
-        }
-        Ok((Expr::Call(Func::Nextval, vec![Expr::Const(Value::Int(id.into()))]), Type::Int8))
-    }
-
-    fn aggregate(&mut self, called: &str, func: AggFunc, args: &[&ast::Expr], distinct: bool, scope: &Scope<'_>) -> PgResult<Typed> {
-        let Some(mut group) = self.group.take() else {
-            return Err(PgError::new("42803", format!("aggregate function {called} is not allowed here")));
-        };
-        let result = (|| {
-            let (arg, ty) = match (func, args) {
-                (AggFunc::CountRows, []) => (None, Type::Int8),
-                (AggFunc::CountRows, _) => return Err(PgError::new("42883", "count(*) takes no further argument")),
-                (_, [arg]) => {
-                    let (bound, ty) = self.bind(arg, scope)?;
-                    (Some(bound), ty)
-                }
-                _ => return Err(PgError::new("42883", format!("function {called} takes one argument"))),
-            };
-            let ty = match (func, ty) {
-                (AggFunc::CountRows | AggFunc::Count, _) => Type::Int8,
-                (AggFunc::Sum, Type::Int4) => Type::Int8,
-                (AggFunc::Sum, Type::Interval) => Type::Interval,
-                (AggFunc::Sum, ty) => return Err(PgError::unsupported(format!("sum({}): only integer and interval", ty.name()))),
-                (AggFunc::BoolAnd | AggFunc::BoolOr, Type::Bool) => Type::Bool,
-                (AggFunc::Min | AggFunc::Max, ty) if !matches!(ty, Type::Uuid | Type::Bool) => ty,
-                (_, ty) => return Err(PgError::new("42883", format!("function {called}({}) does not exist", ty.name()))),
-            };
-            Ok((Agg { func, arg, distinct }, ty))
-        })();
-        let bound = result.map(|(agg, ty)| {
-            let at = group.keys.len() + group.aggs.len();
-            group.aggs.push(agg);
-            (Expr::Col(group.slot, at as u16), ty)
-        });
-        self.group = Some(group);
-        bound
-    }
-
-    fn subquery(&mut self, query: &ast::Query, scope: &Scope<'_>) -> PgResult<(Subquery, Vec<(Arc<str>, Type)>)> {
+    pub(super) fn subquery(
+        &mut self,
+        query: &ast::Query,
+        scope: &Scope<'_>,
+    ) -> PgResult<(Subquery, Columns)> {
         let group = self.group.take();
         let plan = self.query(query, Some(scope));
         self.group = group;
         let plan = plan?;
         let columns = plan.columns.clone();
         Ok((Subquery(Arc::new(plan)), columns))
-    }
-}
-
-fn aggregate(name: &str, star: bool) -> Option<AggFunc> {
-    Some(match name {
-        "count" if star => AggFunc::CountRows,
-        "count" => AggFunc::Count,
-        "min" => AggFunc::Min,
-        "max" => AggFunc::Max,
-        "sum" => AggFunc::Sum,
-        "bool_and" | "every" => AggFunc::BoolAnd,
-        "bool_or" => AggFunc::BoolOr,
-        _ => return None,
-    })
-}
-
-/// A column as PostgreSQL's messages show it: with its table.
-fn shown_column(bound: &Expr, scope: &Scope<'_>) -> String {
-    let Expr::Col(slot, column) = bound else {
-        return String::new();
-    };
-    let rel = scope.rels.iter().find(|rel| rel.slot == *slot);
-    rel.map_or_else(String::new, |rel| format!("{}.{}", rel.alias, rel.columns[usize::from(*column)].0))
-}
-
-/// Whether an expression calls an aggregate of this query level.
-pub fn has_aggregate(expr: &ast::Expr) -> bool {
-    use ast::Expr as E;
-    match expr {
-        E::Function(function) => name(&function.name).is_ok_and(|name| aggregate(&name, true).is_some()) || {
-            match &function.args {
-                ast::FunctionArguments::List(list) => list.args.iter().any(|arg| {
-                    matches!(arg, ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) if has_aggregate(expr))
-                }),
-                _ => false,
-            }
-        },
-        E::Nested(a) | E::UnaryOp { expr: a, .. } | E::Cast { expr: a, .. } | E::IsNull(a) | E::IsNotNull(a) => has_aggregate(a),
-        E::BinaryOp { left, right, .. } => has_aggregate(left) || has_aggregate(right),
-        E::InList { expr, list, .. } => has_aggregate(expr) || list.iter().any(has_aggregate),
-        E::Between { expr, low, high, .. } => [expr, low, high].iter().any(|part| has_aggregate(part)),
-        E::Case { conditions, else_result, .. } => {
-            conditions.iter().any(|arm| has_aggregate(&arm.condition) || has_aggregate(&arm.result))
-                || else_result.as_deref().is_some_and(has_aggregate)
-        }
-        _ => false,
     }
 }
 
@@ -667,8 +765,24 @@ pub fn data_type(ty: &ast::DataType) -> PgResult<Type> {
         D::Text => Type::Text,
         D::Uuid => Type::Uuid,
         D::Date => Type::Date,
-        D::Timestamp(None, ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => Type::Timestamptz,
-        D::Interval { fields: None, precision: None } => Type::Interval,
+        D::Timestamp(None, ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => {
+            Type::Timestamptz
+        }
+        D::Interval {
+            fields: None,
+            precision: None,
+        } => Type::Interval,
         _ => return Err(PgError::unsupported(format!("the type {ty}"))),
+    })
+}
+
+/// A column as PostgreSQL's messages show it: with its table.
+fn shown_column(bound: &Expr, scope: &Scope<'_>) -> String {
+    let Expr::Col(slot, column) = bound else {
+        return String::new();
+    };
+    let rel = scope.rels.iter().find(|rel| rel.slot == *slot);
+    rel.map_or_else(String::new, |rel| {
+        format!("{}.{}", rel.alias, rel.columns[usize::from(*column)].0)
     })
 }

@@ -25,9 +25,14 @@ pub struct Column {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexKind {
     Plain,
-    Unique { primary: bool, constraint: bool },
+    Unique {
+        primary: bool,
+        constraint: bool,
+    },
     /// EXCLUDE: equal columns, and overlapping dateranges made of these two columns, if any.
-    Exclude { range: Option<(u16, u16)> },
+    Exclude {
+        range: Option<(u16, u16)>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +51,13 @@ impl Index {
     }
 
     pub fn constraint(&self) -> bool {
-        matches!(self.kind, IndexKind::Unique { constraint: true, .. } | IndexKind::Exclude { .. })
+        matches!(
+            self.kind,
+            IndexKind::Unique {
+                constraint: true,
+                ..
+            } | IndexKind::Exclude { .. }
+        )
     }
 
     pub fn primary(&self) -> bool {
@@ -156,19 +167,28 @@ pub struct Table {
 
 impl Table {
     pub fn column(&self, name: &str) -> Option<u16> {
-        self.columns.iter().position(|column| &*column.name == name).map(|at| at as u16)
+        self.columns
+            .iter()
+            .position(|column| &*column.name == name)
+            .map(|at| at as u16)
     }
 
     /// Whether a foreign key might point at this column: changing it needs the strongest row lock.
     pub fn is_key(&self, column: u16) -> bool {
-        self.indexes.iter().any(|index| index.unique() && index.predicate.is_empty() && index.columns.contains(&column))
+        self.indexes.iter().any(|index| {
+            index.unique() && index.predicate.is_empty() && index.columns.contains(&column)
+        })
     }
 
     /// Name that PostgreSQL's messages show for a row: its leaf partition.
     pub fn leaf_name(&self, row: &[Value]) -> &Arc<str> {
         self.partitions
             .as_ref()
-            .and_then(|parts| parts.route(row).map(|at| &parts.parts[usize::from(at)].name))
+            .and_then(|parts| {
+                parts
+                    .route(row)
+                    .map(|at| &parts.parts[usize::from(at)].name)
+            })
             .unwrap_or(&self.name)
     }
 
@@ -181,7 +201,11 @@ impl Table {
         if index.primary() {
             return format!("{leaf}_pkey");
         }
-        let columns: Vec<&str> = index.columns.iter().map(|at| &*self.columns[usize::from(*at)].name).collect();
+        let columns: Vec<&str> = index
+            .columns
+            .iter()
+            .map(|at| &*self.columns[usize::from(*at)].name)
+            .collect();
         let suffix = if index.constraint() { "key" } else { "idx" };
         format!("{leaf}_{}_{suffix}", columns.join("_"))
     }
@@ -223,7 +247,11 @@ pub struct Catalog {
 
 impl Default for Catalog {
     fn default() -> Catalog {
-        let postgres = Role { superuser: true, bypass_rls: true, login: true };
+        let postgres = Role {
+            superuser: true,
+            bypass_rls: true,
+            login: true,
+        };
         Catalog {
             version: 1,
             tables: BTreeMap::new(),
@@ -289,7 +317,11 @@ impl Catalog {
     /// Foreign keys of other tables that point here.
     pub fn referencing(&self, parent: u32) -> impl Iterator<Item = (&Arc<Table>, &ForeignKey)> {
         self.tables.values().flat_map(move |table| {
-            table.foreign_keys.iter().filter(move |key| key.parent == parent).map(move |key| (table, key))
+            table
+                .foreign_keys
+                .iter()
+                .filter(move |key| key.parent == parent)
+                .map(move |key| (table, key))
         })
     }
 }

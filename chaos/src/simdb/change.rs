@@ -51,8 +51,16 @@ fn clash(chain: &Chain, own: u64, matches: impl Fn(&Row) -> bool) -> Clash {
     let head = chain.head.data.as_ref().is_some_and(&matches);
     match chain.head.begin {
         Stamp::Txn(txn, _) if txn != own => {
-            let committed = chain.older.last().and_then(|version| version.data.as_ref()).is_some_and(&matches);
-            if head || committed { Clash::Undecided(txn) } else { Clash::No }
+            let committed = chain
+                .older
+                .last()
+                .and_then(|version| version.data.as_ref())
+                .is_some_and(&matches);
+            if head || committed {
+                Clash::Undecided(txn)
+            } else {
+                Clash::No
+            }
         }
         _ if head => Clash::Yes,
         _ => Clash::No,
@@ -60,12 +68,17 @@ fn clash(chain: &Chain, own: u64, matches: impl Fn(&Row) -> bool) -> Clash {
 }
 
 fn values_of(row: &[Value], columns: &[u16]) -> Vec<Value> {
-    columns.iter().map(|column| row[usize::from(*column)].clone()).collect()
+    columns
+        .iter()
+        .map(|column| row[usize::from(*column)].clone())
+        .collect()
 }
 
 fn prefix_of(values: &[Value]) -> Vec<u8> {
     let mut prefix = Vec::with_capacity(values.len() * 17 + 4);
-    values.iter().for_each(|value| key::push(&mut prefix, value));
+    values
+        .iter()
+        .for_each(|value| key::push(&mut prefix, value));
     prefix
 }
 
@@ -77,7 +90,10 @@ fn range_of(row: &[Value], range: (u16, u16)) -> PgResult<Option<(i64, i64)>> {
     };
     let (low, high) = (bound(range.0, i64::MIN), bound(range.1, i64::MAX));
     match low.cmp(&high) {
-        Ordering::Greater => Err(PgError::new("22000", "range lower bound must be less than or equal to range upper bound")),
+        Ordering::Greater => Err(PgError::new(
+            "22000",
+            "range lower bound must be less than or equal to range upper bound",
+        )),
         Ordering::Equal => Ok(None),
         Ordering::Less => Ok(Some((low, high))),
     }
@@ -97,22 +113,37 @@ impl Step<'_> {
         if let Some(parts) = &table.partitions
             && parts.route(row).is_none()
         {
-            return Err(PgError::new("23514", format!("no partition of relation \"{}\" found for row", table.name)).into());
+            return Err(PgError::new(
+                "23514",
+                format!("no partition of relation \"{}\" found for row", table.name),
+            )
+            .into());
         }
         let mut env = self.env(row);
         if !all_true(&check.all, &mut env)? {
-            let message = format!("new row violates row-level security policy for table \"{}\"", table.name);
+            let message = format!(
+                "new row violates row-level security policy for table \"{}\"",
+                table.name
+            );
             return Err(PgError::new("42501", message).into());
         }
         for (column, value) in table.columns.iter().zip(row.iter()) {
             if column.not_null && matches!(value, Value::Null) {
-                let message = format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", column.name, table.leaf_name(row));
+                let message = format!(
+                    "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                    column.name,
+                    table.leaf_name(row)
+                );
                 return Err(PgError::new("23502", message).into());
             }
         }
         for constraint in &table.checks {
             if constraint.expr.test(&mut env)? == Some(false) {
-                let message = format!("new row for relation \"{}\" violates check constraint \"{}\"", table.leaf_name(row), constraint.name);
+                let message = format!(
+                    "new row for relation \"{}\" violates check constraint \"{}\"",
+                    table.leaf_name(row),
+                    constraint.name
+                );
                 return Err(PgError::new("23514", message).into());
             }
         }
@@ -134,7 +165,14 @@ impl Step<'_> {
     }
 
     /// Whether another row stands in the way of `data` in this index; waits for whoever may yet decide it.
-    fn clashes(&mut self, table: &Table, at: usize, index: &Index, data: &Row, own_row: Option<u32>) -> Run<bool> {
+    fn clashes(
+        &mut self,
+        table: &Table,
+        at: usize,
+        index: &Index,
+        data: &Row,
+        own_row: Option<u32>,
+    ) -> Run<bool> {
         let values = values_of(data, &index.columns);
         if values.contains(&Value::Null) || index_key(index, data, 0).is_none() {
             return Ok(false);
@@ -149,9 +187,13 @@ impl Step<'_> {
         let prefix = prefix_of(&values);
         let heap = self.core.store.heap(table.id);
         let matches = |other: &Row| {
-            let same = index_key(index, other, 0).is_some_and(|key| key[..key.len() - 4] == prefix[..]);
+            let same =
+                index_key(index, other, 0).is_some_and(|key| key[..key.len() - 4] == prefix[..]);
             same && range.is_none_or(|(columns, (low, high))| {
-                range_of(other, columns).ok().flatten().is_some_and(|(other_low, other_high)| low < other_high && other_low < high)
+                range_of(other, columns)
+                    .ok()
+                    .flatten()
+                    .is_some_and(|(other_low, other_high)| low < other_high && other_low < high)
             })
         };
         let mut undecided = None;
@@ -160,7 +202,9 @@ impl Step<'_> {
                 continue;
             }
             self.core.aux.visited += 1;
-            let Some(chain) = heap.chain(row) else { continue };
+            let Some(chain) = heap.chain(row) else {
+                continue;
+            };
             match clash(chain, self.session.txn.id, matches) {
                 Clash::Yes => return Ok(true),
                 Clash::Undecided(txn) => undecided = undecided.or(Some(txn)),
@@ -183,21 +227,39 @@ impl Step<'_> {
                 return Ok(());
             };
             let entry = index_key(index, &data, row);
-            let known = placing.old.as_ref().and_then(|old| index_key(index, old, row));
+            let known = placing
+                .old
+                .as_ref()
+                .and_then(|old| index_key(index, old, row));
             let range_changed = match (&placing.old, index.kind) {
-                (Some(old), IndexKind::Exclude { range: Some((low, high)) }) => {
-                    [low, high].iter().any(|column| old[usize::from(*column)] != data[usize::from(*column)])
-                }
+                (
+                    Some(old),
+                    IndexKind::Exclude {
+                        range: Some((low, high)),
+                    },
+                ) => [low, high]
+                    .iter()
+                    .any(|column| old[usize::from(*column)] != data[usize::from(*column)]),
                 _ => false,
             };
             if let Some(entry) = entry
                 && (known.as_ref() != Some(&entry) || range_changed)
             {
-                if index.kind != IndexKind::Plain && self.clashes(table, at, index, &data, Some(row))? {
+                if index.kind != IndexKind::Plain
+                    && self.clashes(table, at, index, &data, Some(row))?
+                {
                     let name = table.leaf_index_name(index, &data);
                     return Err(match index.kind {
-                        IndexKind::Exclude { .. } => PgError::new("23P01", format!("conflicting key value violates exclusion constraint \"{name}\"")),
-                        _ => PgError::new("23505", format!("duplicate key value violates unique constraint \"{name}\"")),
+                        IndexKind::Exclude { .. } => PgError::new(
+                            "23P01",
+                            format!(
+                                "conflicting key value violates exclusion constraint \"{name}\""
+                            ),
+                        ),
+                        _ => PgError::new(
+                            "23505",
+                            format!("duplicate key value violates unique constraint \"{name}\""),
+                        ),
                     }
                     .into());
                 }
@@ -228,7 +290,13 @@ impl Step<'_> {
     }
 
     /// A row that others may refer to is deleted or gets another key: nobody may refer to it any more.
-    pub fn queue_parent_checks(&mut self, catalog: &Catalog, table: &Table, old: &Row, new: Option<&Row>) {
+    pub fn queue_parent_checks(
+        &mut self,
+        catalog: &Catalog,
+        table: &Table,
+        old: &Row,
+        new: Option<&Row>,
+    ) {
         for (child, key) in catalog.referencing(table.id) {
             let values = values_of(old, &key.parent_columns);
             let same = new.is_some_and(|new| values_of(new, &key.parent_columns) == values);
@@ -247,7 +315,11 @@ impl Step<'_> {
     /// Checks the queued foreign keys.
     pub fn foreign_keys(&mut self) -> Run<()> {
         while let Some(check) = self.running.checks.pop_front() {
-            let result = if check.gone { self.check_children(&check) } else { self.check_parent(&check) };
+            let result = if check.gone {
+                self.check_children(&check)
+            } else {
+                self.check_parent(&check)
+            };
             if let Err(Stop::Wait(key, mode)) = result {
                 self.running.checks.push_front(check);
                 return Err(Stop::Wait(key, mode));
@@ -268,22 +340,34 @@ impl Step<'_> {
                 return Ok(());
             }
         }
-        let message = format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", check.child, key.name);
+        let message = format!(
+            "insert or update on table \"{}\" violates foreign key constraint \"{}\"",
+            check.child, key.name
+        );
         Err(PgError::new("23503", message).into())
     }
 
     fn check_children(&mut self, check: &ForeignCheck) -> Run<()> {
         let key = &check.key;
         // NO ACTION: another row may have taken the key's place.
-        if self.find_row(key.parent, &key.parent_columns, &check.values)?.is_some() {
+        if self
+            .find_row(key.parent, &key.parent_columns, &check.values)?
+            .is_some()
+        {
             return Ok(());
         }
         self.lock_table(check.child_id, Mode::RowShare)?;
-        if self.find_row(check.child_id, &key.columns, &check.values)?.is_none() {
+        if self
+            .find_row(check.child_id, &key.columns, &check.values)?
+            .is_none()
+        {
             return Ok(());
         }
         let parent = self.core.catalog.table(key.parent)?.name.clone();
-        let message = format!("update or delete on table \"{parent}\" violates foreign key constraint \"{}\" on table \"{}\"", key.name, check.child);
+        let message = format!(
+            "update or delete on table \"{parent}\" violates foreign key constraint \"{}\" on table \"{}\"",
+            key.name, check.child
+        );
         Err(PgError::new("23503", message).into())
     }
 
@@ -298,10 +382,17 @@ impl Step<'_> {
         let holds = |row: u32| {
             heap.chain(row).is_some_and(|chain| {
                 let newest = match chain.head.begin {
-                    Stamp::Txn(txn, _) if txn != own => chain.older.last().and_then(|version| version.data.as_ref()),
+                    Stamp::Txn(txn, _) if txn != own => {
+                        chain.older.last().and_then(|version| version.data.as_ref())
+                    }
                     _ => chain.head.data.as_ref(),
                 };
-                newest.is_some_and(|data| columns.iter().zip(values).all(|(column, value)| data[usize::from(*column)] == *value))
+                newest.is_some_and(|data| {
+                    columns
+                        .iter()
+                        .zip(values)
+                        .all(|(column, value)| data[usize::from(*column)] == *value)
+                })
             })
         };
         let (found, met) = match index {

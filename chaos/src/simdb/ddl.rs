@@ -47,15 +47,24 @@ pub fn run(step: &mut Step<'_>, statement: &Statement, text: &Arc<str>) -> Run<(
     change.apply(statement)?;
     change.catalog.version += 1;
     step.session.txn.ddl.push(text.clone());
-    step.core.aux.events.push(DbEvent::Ddl { sql: text.clone() });
+    step.core
+        .aux
+        .events
+        .push(DbEvent::Ddl { sql: text.clone() });
     Ok(())
 }
 
 /// Runs a schema change that a primary has committed.
-pub fn replay(core: &mut super::database::Core, role: &str, statement: &Statement) -> PgResult<()> {
+pub fn replay(core: &mut super::core::Core, role: &str, statement: &Statement) -> PgResult<()> {
     let mut widened = Vec::new();
     let catalog = Arc::make_mut(&mut core.catalog);
-    Change { catalog, store: &mut core.store, role, widened: &mut widened }.apply(statement)?;
+    Change {
+        catalog,
+        store: &mut core.store,
+        role,
+        widened: &mut widened,
+    }
+    .apply(statement)?;
     Arc::make_mut(&mut core.catalog).version += 1;
     Ok(())
 }
@@ -74,7 +83,11 @@ fn touched(catalog: &Catalog, statement: &Statement) -> Vec<(u32, Mode)> {
         }
         _ => (None, Mode::AccessShare),
     };
-    object.and_then(|object| table_of(catalog, object)).map(|id| (id, mode)).into_iter().collect()
+    object
+        .and_then(|object| table_of(catalog, object))
+        .map(|id| (id, mode))
+        .into_iter()
+        .collect()
 }
 
 fn table_of(catalog: &Catalog, object: &ast::ObjectName) -> Option<u32> {
@@ -96,7 +109,10 @@ pub fn supported(statement: &Statement) -> PgResult<()> {
         | Statement::CreateExtension(_)
         | Statement::Grant(_)
         | Statement::Revoke(_)
-        | Statement::Drop { object_type: ast::ObjectType::Table | ast::ObjectType::Index, .. } => Ok(()),
+        | Statement::Drop {
+            object_type: ast::ObjectType::Table | ast::ObjectType::Index,
+            ..
+        } => Ok(()),
         other => Err(PgError::unsupported(format!("the statement `{other}`"))),
     }
 }
@@ -112,7 +128,10 @@ impl Change<'_> {
             Statement::CreateRole(create) => self.create_role(create),
             Statement::CreateExtension(create) => {
                 if &*ident(&create.name) != "btree_gist" {
-                    return Err(PgError::unsupported(format!("the extension {}", create.name)));
+                    return Err(PgError::unsupported(format!(
+                        "the extension {}",
+                        create.name
+                    )));
                 }
                 Ok(())
             }
@@ -124,7 +143,12 @@ impl Change<'_> {
                 read.objects.clone_from(&grant.objects);
                 read.grantees.clone_from(&grant.grantees);
                 only(grant, &read)?;
-                self.grant(&grant.privileges, grant.objects.as_ref(), &grant.grantees, true)
+                self.grant(
+                    &grant.privileges,
+                    grant.objects.as_ref(),
+                    &grant.grantees,
+                    true,
+                )
             }
             Statement::Revoke(revoke) => {
                 let Statement::Revoke(mut read) = blank("REVOKE SELECT ON t FROM r")? else {
@@ -134,26 +158,46 @@ impl Change<'_> {
                 read.objects.clone_from(&revoke.objects);
                 read.grantees.clone_from(&revoke.grantees);
                 only(revoke, &read)?;
-                self.grant(&revoke.privileges, revoke.objects.as_ref(), &revoke.grantees, false)
+                self.grant(
+                    &revoke.privileges,
+                    revoke.objects.as_ref(),
+                    &revoke.grantees,
+                    false,
+                )
             }
-            Statement::Drop { object_type, if_exists, names, cascade, purge: false, temporary: false, table: None, .. } => {
-                self.drop(*object_type, *if_exists, names, *cascade)
-            }
+            Statement::Drop {
+                object_type,
+                if_exists,
+                names,
+                cascade,
+                purge: false,
+                temporary: false,
+                table: None,
+                ..
+            } => self.drop(*object_type, *if_exists, names, *cascade),
             other => Err(PgError::unsupported(format!("the statement `{other}`"))),
         }
     }
 
     /// The table, if the role owns it.
     pub fn owned(&self, object: &ast::ObjectName) -> PgResult<Arc<Table>> {
-        let table = self.catalog.table_named(&name(object)?).map_err(|error| error.at(object))?.clone();
+        let table = self
+            .catalog
+            .table_named(&name(object)?)
+            .map_err(|error| error.at(object))?
+            .clone();
         if *table.owner != *self.role && !self.catalog.role(self.role)?.superuser {
-            return Err(PgError::new("42501", format!("must be owner of table {}", table.name)));
+            return Err(PgError::new(
+                "42501",
+                format!("must be owner of table {}", table.name),
+            ));
         }
         Ok(table)
     }
 
     fn alter_table(&mut self, alter: &ast::AlterTable) -> PgResult<()> {
-        let Statement::AlterTable(mut read) = blank("ALTER TABLE t ENABLE ROW LEVEL SECURITY")? else {
+        let Statement::AlterTable(mut read) = blank("ALTER TABLE t ENABLE ROW LEVEL SECURITY")?
+        else {
             return Err(PgError::internal("a blank ALTER TABLE"));
         };
         read.name = alter.name.clone();
@@ -173,11 +217,27 @@ impl Change<'_> {
             Op::DisableRowLevelSecurity => self.catalog.table_mut(id)?.row_security = false,
             Op::ForceRowLevelSecurity => self.catalog.table_mut(id)?.force_row_security = true,
             Op::NoForceRowLevelSecurity => self.catalog.table_mut(id)?.force_row_security = false,
-            Op::AddConstraint { constraint, not_valid } => self.add_constraint(id, constraint, !not_valid)?,
-            Op::DropConstraint { if_exists, name, drop_behavior: _ } => self.drop_constraint(id, &ident(name), *if_exists)?,
-            Op::AddColumn { if_not_exists, column_def, column_position: None, .. } => self.add_column(id, column_def, *if_not_exists)?,
-            Op::AlterColumn { column_name, op } => self.alter_column(id, &ident(column_name), op)?,
-            Op::OwnerTo { new_owner: ast::Owner::Ident(owner) } => {
+            Op::AddConstraint {
+                constraint,
+                not_valid,
+            } => self.add_constraint(id, constraint, !not_valid)?,
+            Op::DropConstraint {
+                if_exists,
+                name,
+                drop_behavior: _,
+            } => self.drop_constraint(id, &ident(name), *if_exists)?,
+            Op::AddColumn {
+                if_not_exists,
+                column_def,
+                column_position: None,
+                ..
+            } => self.add_column(id, column_def, *if_not_exists)?,
+            Op::AlterColumn { column_name, op } => {
+                self.alter_column(id, &ident(column_name), op)?
+            }
+            Op::OwnerTo {
+                new_owner: ast::Owner::Ident(owner),
+            } => {
                 let owner = ident(owner);
                 self.catalog.role(&owner)?;
                 self.catalog.table_mut(id)?.owner = owner;
@@ -187,16 +247,32 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn alter_column(&mut self, id: u32, column: &str, op: &ast::AlterColumnOperation) -> PgResult<()> {
+    fn alter_column(
+        &mut self,
+        id: u32,
+        column: &str,
+        op: &ast::AlterColumnOperation,
+    ) -> PgResult<()> {
         let table = self.catalog.table(id)?.clone();
         let Some(at) = table.column(column) else {
-            return Err(PgError::new("42703", format!("column \"{column}\" of relation \"{}\" does not exist", table.name)));
+            return Err(PgError::new(
+                "42703",
+                format!(
+                    "column \"{column}\" of relation \"{}\" does not exist",
+                    table.name
+                ),
+            ));
         };
         if *op == ast::AlterColumnOperation::SetNotNull {
             ddl_table::check_not_null(self.store, &table, at)?;
         }
         if let ast::AlterColumnOperation::SetDefault { value } = op {
-            ddl_table::check_default(self.catalog, self.role, value, table.columns[usize::from(at)].ty)?;
+            ddl_table::check_default(
+                self.catalog,
+                self.role,
+                value,
+                table.columns[usize::from(at)].ty,
+            )?;
         }
         let column = &mut self.catalog.table_mut(id)?.columns[usize::from(at)];
         match op {
@@ -213,7 +289,13 @@ impl Change<'_> {
         let table = self.owned(&create.table_name)?;
         let called = ident(&create.name);
         if table.policies.iter().any(|policy| policy.name == called) {
-            return Err(PgError::new("42710", format!("policy \"{called}\" for table \"{}\" already exists", table.name)));
+            return Err(PgError::new(
+                "42710",
+                format!(
+                    "policy \"{called}\" for table \"{}\" already exists",
+                    table.name
+                ),
+            ));
         }
         let mut roles = Vec::new();
         for owner in create.to.iter().flatten() {
@@ -238,10 +320,17 @@ impl Change<'_> {
             Some(ast::CreatePolicyCommand::Delete) => Some(Command::Delete),
         };
         if command == Some(Command::Insert) && create.using.is_some() {
-            return Err(PgError::new("42601", "only WITH CHECK expression allowed for INSERT"));
+            return Err(PgError::new(
+                "42601",
+                "only WITH CHECK expression allowed for INSERT",
+            ));
         }
-        if matches!(command, Some(Command::Select | Command::Delete)) && create.with_check.is_some() {
-            return Err(PgError::new("42601", "WITH CHECK cannot be applied to SELECT or DELETE"));
+        if matches!(command, Some(Command::Select | Command::Delete)) && create.with_check.is_some()
+        {
+            return Err(PgError::new(
+                "42601",
+                "WITH CHECK cannot be applied to SELECT or DELETE",
+            ));
         }
         self.catalog.table_mut(table.id)?.policies.push(Policy {
             name: called,
@@ -257,14 +346,23 @@ impl Change<'_> {
     fn drop_policy(&mut self, drop: &ast::DropPolicy) -> PgResult<()> {
         let table = self.owned(&drop.table_name)?;
         let called = ident(&drop.name);
-        let known = table.policies.iter().position(|policy| policy.name == called);
+        let known = table
+            .policies
+            .iter()
+            .position(|policy| policy.name == called);
         match known {
             Some(at) => {
                 self.catalog.table_mut(table.id)?.policies.remove(at);
                 Ok(())
             }
             None if drop.if_exists => Ok(()),
-            None => Err(PgError::new("42704", format!("policy \"{called}\" for table \"{}\" does not exist", table.name))),
+            None => Err(PgError::new(
+                "42704",
+                format!(
+                    "policy \"{called}\" for table \"{}\" does not exist",
+                    table.name
+                ),
+            )),
         }
     }
 
@@ -276,33 +374,64 @@ impl Change<'_> {
             return Err(PgError::internal("a blank CREATE ROLE"));
         };
         read.names.clone_from(&create.names);
-        (read.login, read.superuser, read.bypassrls) = (create.login, create.superuser, create.bypassrls);
+        (read.login, read.superuser, read.bypassrls) =
+            (create.login, create.superuser, create.bypassrls);
         // Without members or passwords these change nothing that can be observed.
-        (read.inherit, read.create_db, read.create_role, read.replication) = (create.inherit, create.create_db, create.create_role, create.replication);
+        (
+            read.inherit,
+            read.create_db,
+            read.create_role,
+            read.replication,
+        ) = (
+            create.inherit,
+            create.create_db,
+            create.create_role,
+            create.replication,
+        );
         only(create, &read)?;
         for object in &create.names {
             let called = name(object)?;
             if self.catalog.roles.contains_key(&called) {
-                return Err(PgError::new("42710", format!("role \"{called}\" already exists")));
+                return Err(PgError::new(
+                    "42710",
+                    format!("role \"{called}\" already exists"),
+                ));
             }
             let superuser = create.superuser == Some(true);
-            let role = Role { superuser, bypass_rls: superuser || create.bypassrls == Some(true), login: create.login == Some(true) };
+            let role = Role {
+                superuser,
+                bypass_rls: superuser || create.bypassrls == Some(true),
+                login: create.login == Some(true),
+            };
             self.catalog.roles.insert(called, role);
         }
         Ok(())
     }
 
-    fn grant(&mut self, privileges: &ast::Privileges, objects: Option<&ast::GrantObjects>, grantees: &[ast::Grantee], give: bool) -> PgResult<()> {
+    fn grant(
+        &mut self,
+        privileges: &ast::Privileges,
+        objects: Option<&ast::GrantObjects>,
+        grantees: &[ast::Grantee],
+        give: bool,
+    ) -> PgResult<()> {
         let (names, sequences) = match objects {
             Some(ast::GrantObjects::Tables(names)) => (names, false),
             Some(ast::GrantObjects::Sequences(names)) => (names, true),
-            _ => return Err(PgError::unsupported("GRANT or REVOKE on anything but tables and sequences")),
+            _ => {
+                return Err(PgError::unsupported(
+                    "GRANT or REVOKE on anything but tables and sequences",
+                ));
+            }
         };
         let bits = privilege_bits(privileges, sequences)?;
         for grantee in grantees {
             let role = match (&grantee.grantee_type, &grantee.name) {
                 (ast::GranteesType::Public, None) => "public".into(),
-                (ast::GranteesType::None | ast::GranteesType::Role, Some(ast::GranteeName::ObjectName(object))) => name(object)?,
+                (
+                    ast::GranteesType::None | ast::GranteesType::Role,
+                    Some(ast::GranteeName::ObjectName(object)),
+                ) => name(object)?,
                 _ => return Err(PgError::unsupported(format!("the grantee {grantee}"))),
             };
             if &*role != "public" {
@@ -317,18 +446,36 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn grants_of(&mut self, object: &ast::ObjectName, sequences: bool) -> PgResult<&mut super::catalog::Grants> {
+    fn grants_of(
+        &mut self,
+        object: &ast::ObjectName,
+        sequences: bool,
+    ) -> PgResult<&mut super::catalog::Grants> {
         let called = name(object)?;
-        match self.catalog.relation(&called).map_err(|error| error.at(object))? {
+        match self
+            .catalog
+            .relation(&called)
+            .map_err(|error| error.at(object))?
+        {
             Relation::Sequence(id) => {
                 let superuser = self.catalog.role(self.role)?.superuser;
-                let sequence = self.catalog.sequences.get_mut(&id).ok_or_else(|| PgError::internal("a sequence is gone"))?;
+                let sequence = self
+                    .catalog
+                    .sequences
+                    .get_mut(&id)
+                    .ok_or_else(|| PgError::internal("a sequence is gone"))?;
                 if *sequence.owner != *self.role && !superuser {
-                    return Err(PgError::new("42501", format!("permission denied for sequence {called}")));
+                    return Err(PgError::new(
+                        "42501",
+                        format!("permission denied for sequence {called}"),
+                    ));
                 }
                 Ok(&mut sequence.grants)
             }
-            _ if sequences => Err(PgError::new("42809", format!("\"{called}\" is not a sequence"))),
+            _ if sequences => Err(PgError::new(
+                "42809",
+                format!("\"{called}\" is not a sequence"),
+            )),
             _ => {
                 let table = self.owned(object)?;
                 Ok(&mut self.catalog.table_mut(table.id)?.grants)
@@ -339,7 +486,13 @@ impl Change<'_> {
 
 fn privilege_bits(privileges: &ast::Privileges, sequences: bool) -> PgResult<u8> {
     let actions = match privileges {
-        ast::Privileges::All { .. } => return Ok(if sequences { privilege::SEQUENCE } else { privilege::TABLE }),
+        ast::Privileges::All { .. } => {
+            return Ok(if sequences {
+                privilege::SEQUENCE
+            } else {
+                privilege::TABLE
+            });
+        }
         ast::Privileges::Actions(actions) => actions,
     };
     let mut bits = 0;

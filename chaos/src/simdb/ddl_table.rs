@@ -1,7 +1,6 @@
-//! Changes of tables: columns, constraints, indexes, partitions; and the check of rows that are already there.
+//! Changes of tables: their columns and partitions, and what is dropped.
 //!
-//! Invariant: names that PostgreSQL would give are given (`<table>_<columns>_key`, `_fkey`, `_pkey`, `_check`, `_excl`), so that
-//! messages and later DROPs agree. A constraint that existing rows violate is not added.
+//! Invariant: every name of a relation is claimed once; rows and definition have the same number of columns at all times.
 
 use std::sync::Arc;
 
@@ -10,39 +9,70 @@ use sqlparser::ast::{self, ColumnOption, Statement, TableConstraint};
 
 use super::{
     bind::{Binder, Rel, Scope, data_type},
-    catalog::{Catalog, Check, Column, ForeignKey, Index, IndexKind, Partition, Partitioning, Relation, Sequence, Table},
+    catalog::{Catalog, Column, IndexKind, Partition, Partitioning, Relation, Sequence, Table},
     ddl::Change,
+    ddl_constraint::column_of,
     error::{PgError, PgResult},
     expr::Expr,
-    heap::{Row, Store, index_key, is_simple},
+    heap::{Row, Store},
     parse::{blank, ident, name, only, statements},
-    select::{columns_of, conjuncts},
+    select::columns_of,
     types::{CastContext, Type},
 };
 
 /// A binder for expressions that live in the catalog, over slot 0.
-fn bind_row(catalog: &Catalog, role: &str, table: &Table, expr: &ast::Expr) -> PgResult<Expr> {
+pub(super) fn bind_row(
+    catalog: &Catalog,
+    role: &str,
+    table: &Table,
+    expr: &ast::Expr,
+) -> PgResult<Expr> {
     let mut binder = Binder::new(catalog, role);
     binder.allow_once = false;
-    let rel = Rel { alias: table.name.clone(), slot: binder.fresh_slot()?, columns: columns_of(table) };
-    let bound = binder.condition(expr, &Scope { rels: std::slice::from_ref(&rel), parent: None })?;
+    let rel = Rel {
+        alias: table.name.clone(),
+        slot: binder.fresh_slot()?,
+        columns: columns_of(table),
+    };
+    let bound = binder.condition(
+        expr,
+        &Scope {
+            rels: std::slice::from_ref(&rel),
+            parent: None,
+        },
+    )?;
     if !binder.params.is_empty() {
         return Err(PgError::new("42P02", "there is no parameter $1").at(expr));
     }
     Ok(bound)
 }
 
-pub fn check_policy(catalog: &Catalog, role: &str, table: &Table, expr: &ast::Expr) -> PgResult<()> {
+pub fn check_policy(
+    catalog: &Catalog,
+    role: &str,
+    table: &Table,
+    expr: &ast::Expr,
+) -> PgResult<()> {
     bind_row(catalog, role, table, expr).map(|_| ())
 }
 
 pub fn check_default(catalog: &Catalog, role: &str, expr: &ast::Expr, ty: Type) -> PgResult<()> {
     let mut binder = Binder::new(catalog, role);
-    binder.typed(expr, &Scope { rels: &[], parent: None }, ty, CastContext::Assignment).map(|_| ())
+    binder
+        .typed(
+            expr,
+            &Scope {
+                rels: &[],
+                parent: None,
+            },
+            ty,
+            CastContext::Assignment,
+        )
+        .map(|_| ())
 }
 
 /// The newest version of every row; a schema change looks at them under its exclusive lock.
-fn all_rows(store: &Store, table: u32) -> impl Iterator<Item = (u32, &Row)> {
+pub(super) fn all_rows(store: &Store, table: u32) -> impl Iterator<Item = (u32, &Row)> {
     let rows = store.heap(table).rows.iter().enumerate();
     rows.filter_map(|(row, chain)| Some((row as u32, chain.as_ref()?.head.data.as_ref()?)))
 }
@@ -52,42 +82,31 @@ pub fn check_not_null(store: &Store, table: &Table, column: u16) -> PgResult<()>
         None => Ok(()),
         Some((_, data)) => {
             let name = &table.columns[usize::from(column)].name;
-            Err(PgError::new("23502", format!("column \"{name}\" of relation \"{}\" contains null values", table.leaf_name(data))))
+            Err(PgError::new(
+                "23502",
+                format!(
+                    "column \"{name}\" of relation \"{}\" contains null values",
+                    table.leaf_name(data)
+                ),
+            ))
         }
     }
 }
 
-fn plain_columns(table: &Table, columns: &[ast::IndexColumn]) -> PgResult<Vec<u16>> {
-    columns.iter().map(|column| plain_column(table, column)).collect()
-}
-
-fn plain_column(table: &Table, column: &ast::IndexColumn) -> PgResult<u16> {
-    let options = &column.column.options;
-    let plain = column.operator_class.is_none()
-        && column.column.with_fill.is_none()
-        && options.sort != Some(ast::OrderBySort::Desc)
-        && options.nulls_first != Some(true);
-    match &column.column.expr {
-        ast::Expr::Identifier(called) if plain => column_of(table, called),
-        other => Err(PgError::unsupported(format!("the index column `{column}`: plain columns in ascending order")).at(other)),
-    }
-}
-
-fn column_of(table: &Table, called: &ast::Ident) -> PgResult<u16> {
-    table.column(&ident(called)).ok_or_else(|| PgError::new("42703", format!("column \"{}\" named in key does not exist", ident(called))).at_name(called))
-}
-
 impl Change<'_> {
-    fn claim(&mut self, called: &Arc<str>, relation: Relation) -> PgResult<()> {
+    pub(super) fn claim(&mut self, called: &Arc<str>, relation: Relation) -> PgResult<()> {
         if self.catalog.names.contains_key(called) {
-            return Err(PgError::new("42P07", format!("relation \"{called}\" already exists")));
+            return Err(PgError::new(
+                "42P07",
+                format!("relation \"{called}\" already exists"),
+            ));
         }
         self.catalog.names.insert(called.clone(), relation);
         Ok(())
     }
 
     /// A name that nobody has yet, made as PostgreSQL makes it.
-    fn invent(&self, table: &Table, columns: &[u16], suffix: &str) -> Arc<str> {
+    pub(super) fn invent(&self, table: &Table, columns: &[u16], suffix: &str) -> Arc<str> {
         let mut base = table.name.to_string();
         for column in columns {
             base.push('_');
@@ -156,83 +175,157 @@ impl Change<'_> {
         if let Some(by) = &create.partition_by {
             let column = self.partition_column(id, by)?;
             let table = self.catalog.table(id)?;
-            if let Some(index) = table.indexes.iter().find(|index| !index.columns.contains(&column) && index.kind != IndexKind::Plain) {
-                let message = format!("unique constraint on partitioned table must include all partitioning columns: \"{}\"", index.name);
+            if let Some(index) = table
+                .indexes
+                .iter()
+                .find(|index| !index.columns.contains(&column) && index.kind != IndexKind::Plain)
+            {
+                let message = format!(
+                    "unique constraint on partitioned table must include all partitioning columns: \"{}\"",
+                    index.name
+                );
                 return Err(PgError::new("0A000", message));
             }
-            self.catalog.table_mut(id)?.partitions = Some(Partitioning { column, parts: Vec::new() });
+            self.catalog.table_mut(id)?.partitions = Some(Partitioning {
+                column,
+                parts: Vec::new(),
+            });
         }
         Ok(())
     }
 
     fn partition_column(&self, id: u32, by: &ast::Expr) -> PgResult<u16> {
-        let refused = || PgError::unsupported(format!("PARTITION BY {by}: only RANGE over one column")).at(by);
-        let ast::Expr::Function(function) = by else { return Err(refused()) };
-        let ast::FunctionArguments::List(list) = &function.args else { return Err(refused()) };
+        let refused = || {
+            PgError::unsupported(format!("PARTITION BY {by}: only RANGE over one column")).at(by)
+        };
+        let ast::Expr::Function(function) = by else {
+            return Err(refused());
+        };
+        let ast::FunctionArguments::List(list) = &function.args else {
+            return Err(refused());
+        };
         match (&*name(&function.name)?, list.args.as_slice()) {
-            ("range", [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Identifier(column)))]) => {
-                column_of(self.catalog.table(id)?, column)
-            }
+            (
+                "range",
+                [
+                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Identifier(
+                        column,
+                    ))),
+                ],
+            ) => column_of(self.catalog.table(id)?, column),
             _ => Err(refused()),
         }
     }
 
-    fn create_partition(&mut self, create: &ast::CreateTable, parent: &ast::ObjectName, called: Arc<str>) -> PgResult<()> {
-        if !create.columns.is_empty() || !create.constraints.is_empty() || create.partition_by.is_some() {
-            return Err(PgError::unsupported("columns, constraints or partitions of a partition"));
+    fn create_partition(
+        &mut self,
+        create: &ast::CreateTable,
+        parent: &ast::ObjectName,
+        called: Arc<str>,
+    ) -> PgResult<()> {
+        if !create.columns.is_empty()
+            || !create.constraints.is_empty()
+            || create.partition_by.is_some()
+        {
+            return Err(PgError::unsupported(
+                "columns, constraints or partitions of a partition",
+            ));
         }
         let table = self.owned(parent)?;
         let Some(parts) = &table.partitions else {
-            return Err(PgError::new("42809", format!("\"{}\" is not partitioned", table.name)));
+            return Err(PgError::new(
+                "42809",
+                format!("\"{}\" is not partitioned", table.name),
+            ));
         };
         let ty = table.columns[usize::from(parts.column)].ty;
         let bounds = match &create.for_values {
             Some(ast::ForValues::Default) => None,
-            Some(ast::ForValues::From { from, to }) => Some((self.partition_bound(from, ty)?, self.partition_bound(to, ty)?)),
-            _ => return Err(PgError::unsupported("partitions other than FOR VALUES FROM … TO … and DEFAULT")),
+            Some(ast::ForValues::From { from, to }) => Some((
+                self.partition_bound(from, ty)?,
+                self.partition_bound(to, ty)?,
+            )),
+            _ => {
+                return Err(PgError::unsupported(
+                    "partitions other than FOR VALUES FROM … TO … and DEFAULT",
+                ));
+            }
         };
         let overlaps = |other: &Partition| match (&bounds, &other.bounds) {
             (None, None) => true,
             (Some((from, to)), Some((other_from, other_to))) => {
-                let below = |a: &Option<Value>, b: &Option<Value>| a.is_none() || b.is_none() || a < b;
+                let below =
+                    |a: &Option<Value>, b: &Option<Value>| a.is_none() || b.is_none() || a < b;
                 below(from, other_to) && below(other_from, to)
             }
             _ => false,
         };
         if let Some(other) = parts.parts.iter().find(|other| overlaps(other)) {
-            return Err(PgError::new("42P17", format!("partition \"{called}\" would overlap partition \"{}\"", other.name)));
+            return Err(PgError::new(
+                "42P17",
+                format!(
+                    "partition \"{called}\" would overlap partition \"{}\"",
+                    other.name
+                ),
+            ));
         }
         if let Some(new) = &bounds {
-            let inside = |value: &Value| new.0.as_ref().is_none_or(|from| value >= from) && new.1.as_ref().is_none_or(|to| value < to);
+            let inside = |value: &Value| {
+                new.0.as_ref().is_none_or(|from| value >= from)
+                    && new.1.as_ref().is_none_or(|to| value < to)
+            };
             let column = usize::from(parts.column);
             // Those that no other partition takes stand in the default partition.
             let stray = all_rows(self.store, table.id).find(|(_, data)| {
-                inside(&data[column]) && parts.route(data).is_some_and(|at| parts.parts[usize::from(at)].bounds.is_none())
+                inside(&data[column])
+                    && parts
+                        .route(data)
+                        .is_some_and(|at| parts.parts[usize::from(at)].bounds.is_none())
             });
             if let Some((_, data)) = stray {
-                let message = format!("updated partition constraint for default partition \"{}\" would be violated by some row", table.leaf_name(data));
+                let message = format!(
+                    "updated partition constraint for default partition \"{}\" would be violated by some row",
+                    table.leaf_name(data)
+                );
                 return Err(PgError::new("23514", message));
             }
         }
         let at = parts.parts.len() as u16;
         self.claim(&called, Relation::Partition(table.id, at))?;
         if let Some(parts) = &mut self.catalog.table_mut(table.id)?.partitions {
-            parts.parts.push(Partition { name: called, bounds });
+            parts.parts.push(Partition {
+                name: called,
+                bounds,
+            });
         }
         Ok(())
     }
 
-    fn partition_bound(&self, bound: &[ast::PartitionBoundValue], ty: Type) -> PgResult<Option<Value>> {
+    fn partition_bound(
+        &self,
+        bound: &[ast::PartitionBoundValue],
+        ty: Type,
+    ) -> PgResult<Option<Value>> {
         match bound {
             [ast::PartitionBoundValue::MinValue | ast::PartitionBoundValue::MaxValue] => Ok(None),
             [ast::PartitionBoundValue::Expr(expr)] => {
                 let mut binder = Binder::new(self.catalog, self.role);
-                match binder.typed(expr, &Scope { rels: &[], parent: None }, ty, CastContext::Assignment)? {
+                match binder.typed(
+                    expr,
+                    &Scope {
+                        rels: &[],
+                        parent: None,
+                    },
+                    ty,
+                    CastContext::Assignment,
+                )? {
                     Expr::Const(value) => Ok(Some(value)),
                     _ => Err(PgError::unsupported(format!("the partition bound {expr}")).at(expr)),
                 }
             }
-            _ => Err(PgError::unsupported("partition bounds over several columns")),
+            _ => Err(PgError::unsupported(
+                "partition bounds over several columns",
+            )),
         }
     }
 
@@ -240,7 +333,14 @@ impl Change<'_> {
         let called = ident(&def.name);
         let table = self.catalog.table(id)?.clone();
         if table.column(&called).is_some() {
-            return Err(PgError::new("42701", format!("column \"{called}\" of relation \"{}\" already exists", table.name)).at_name(&def.name));
+            return Err(PgError::new(
+                "42701",
+                format!(
+                    "column \"{called}\" of relation \"{}\" already exists",
+                    table.name
+                ),
+            )
+            .at_name(&def.name));
         }
         let serial = match def.data_type.to_string().to_ascii_lowercase().as_str() {
             "bigserial" | "serial8" => Some(Type::Int8),
@@ -251,7 +351,12 @@ impl Change<'_> {
             Some(ty) => ty,
             None => data_type(&def.data_type).map_err(|error| error.at_name(&def.name))?,
         };
-        let mut column = Column { name: called, ty, not_null: serial.is_some(), default: None };
+        let mut column = Column {
+            name: called,
+            ty,
+            not_null: serial.is_some(),
+            default: None,
+        };
         if serial.is_some() {
             column.default = Some(self.create_sequence(&table, &column.name)?);
         }
@@ -259,11 +364,19 @@ impl Change<'_> {
             match &option.option {
                 ColumnOption::NotNull => column.not_null = true,
                 ColumnOption::Default(expr) => {
-                    check_default(self.catalog, self.role, expr, ty).map_err(|error| error.at(expr))?;
+                    check_default(self.catalog, self.role, expr, ty)
+                        .map_err(|error| error.at(expr))?;
                     column.default = Some(expr.clone());
                 }
-                ColumnOption::Null | ColumnOption::PrimaryKey(_) | ColumnOption::Unique(_) | ColumnOption::ForeignKey(_) | ColumnOption::Check(_) => {}
-                other => return Err(PgError::unsupported(format!("the column option `{other}`")).at_name(&def.name)),
+                ColumnOption::Null
+                | ColumnOption::PrimaryKey(_)
+                | ColumnOption::Unique(_)
+                | ColumnOption::ForeignKey(_)
+                | ColumnOption::Check(_) => {}
+                other => {
+                    return Err(PgError::unsupported(format!("the column option `{other}`"))
+                        .at_name(&def.name));
+                }
             }
         }
         self.catalog.table_mut(id)?.columns.push(column);
@@ -274,13 +387,21 @@ impl Change<'_> {
         let called: Arc<str> = format!("{}_{column}_seq", table.name).into();
         let id = self.catalog.fresh_id();
         self.claim(&called, Relation::Sequence(id))?;
-        let sequence = Sequence { table: table.id, owner: self.role.into(), grants: Default::default() };
+        let sequence = Sequence {
+            table: table.id,
+            owner: self.role.into(),
+            grants: Default::default(),
+        };
         self.catalog.sequences.insert(id, sequence);
         let parsed = statements(&format!("SELECT nextval('{called}')"))?;
         let Some(Statement::Query(query)) = parsed.first().map(|parsed| &*parsed.statement) else {
             return Err(PgError::internal("a sequence's default"));
         };
-        match query.body.as_select().and_then(|select| select.projection.first()) {
+        match query
+            .body
+            .as_select()
+            .and_then(|select| select.projection.first())
+        {
             Some(ast::SelectItem::UnnamedExpr(expr)) => Ok(expr.clone()),
             _ => Err(PgError::internal("a sequence's default")),
         }
@@ -320,7 +441,12 @@ impl Change<'_> {
         Ok(())
     }
 
-    pub fn add_column(&mut self, id: u32, def: &ast::ColumnDef, if_not_exists: bool) -> PgResult<()> {
+    pub fn add_column(
+        &mut self,
+        id: u32,
+        def: &ast::ColumnDef,
+        if_not_exists: bool,
+    ) -> PgResult<()> {
         let before = self.catalog.table(id)?.columns.len();
         if if_not_exists && self.catalog.table(id)?.column(&ident(&def.name)).is_some() {
             return Ok(());
@@ -331,241 +457,83 @@ impl Change<'_> {
         binder.allow_once = false;
         let value = match binder.default_of(&table, before)? {
             Expr::Const(value) => value,
-            _ => return Err(PgError::unsupported(format!("ADD COLUMN {} with a default that is no constant: add it, then update", def.name)).at_name(&def.name)),
+            _ => {
+                return Err(PgError::unsupported(format!(
+                    "ADD COLUMN {} with a default that is no constant: add it, then update",
+                    def.name
+                ))
+                .at_name(&def.name));
+            }
         };
-        if table.columns[before].not_null && value == Value::Null && let Some((_, data)) = all_rows(self.store, id).next() {
-            let message = format!("column \"{}\" of relation \"{}\" contains null values", table.columns[before].name, table.leaf_name(data));
+        if table.columns[before].not_null
+            && value == Value::Null
+            && let Some((_, data)) = all_rows(self.store, id).next()
+        {
+            let message = format!(
+                "column \"{}\" of relation \"{}\" contains null values",
+                table.columns[before].name,
+                table.leaf_name(data)
+            );
             return Err(PgError::new("23502", message));
         }
         self.widened.push((id, before));
-        self.store.heap_mut(id).rewrite(|data| data.iter().cloned().chain([value.clone()]).collect());
+        self.store
+            .heap_mut(id)
+            .rewrite(|data| data.iter().cloned().chain([value.clone()]).collect());
         self.column_constraints(id, def)
     }
 
-    pub fn add_constraint(&mut self, id: u32, constraint: &TableConstraint, validate: bool) -> PgResult<()> {
-        let table = self.catalog.table(id)?.clone();
-        match constraint {
-            TableConstraint::PrimaryKey(key) if key.characteristics.is_none() && key.index_type.is_none() && key.include.is_empty() && key.index_options.is_empty() => {
-                if table.indexes.iter().any(Index::primary) {
-                    return Err(PgError::new("42P16", format!("multiple primary keys for table \"{}\" are not allowed", table.name)));
-                }
-                let columns = plain_columns(&table, &key.columns)?;
-                for column in &columns {
-                    check_not_null(self.store, &table, *column)?;
-                    self.catalog.table_mut(id)?.columns[usize::from(*column)].not_null = true;
-                }
-                let called = key.name.as_ref().map_or_else(|| self.invent(&table, &[], "pkey"), ident);
-                self.add_index(id, called, columns, IndexKind::Unique { primary: true, constraint: true }, Vec::new())
-            }
-            TableConstraint::Unique(key)
-                if key.characteristics.is_none()
-                    && key.index_type.is_none()
-                    && key.include.is_empty()
-                    && key.index_options.is_empty()
-                    && key.nulls_distinct != ast::NullsDistinctOption::NotDistinct =>
-            {
-                let columns = plain_columns(&table, &key.columns)?;
-                let called = key.name.as_ref().map_or_else(|| self.invent(&table, &columns, "key"), ident);
-                self.add_index(id, called, columns, IndexKind::Unique { primary: false, constraint: true }, Vec::new())
-            }
-            TableConstraint::Check(check) if !check.no_inherit && check.enforced != Some(false) => self.add_check(&table, check, validate),
-            TableConstraint::ForeignKey(key) => self.add_foreign_key(&table, key, validate),
-            TableConstraint::Exclude(exclude) => self.add_exclusion(&table, exclude),
-            other => Err(PgError::unsupported(format!("the constraint `{other}`")).at(other)),
-        }
-    }
-
-    fn add_check(&mut self, table: &Table, check: &ast::CheckConstraint, validate: bool) -> PgResult<()> {
-        let expr = bind_row(self.catalog, self.role, table, &check.expr)?;
-        let called = check.name.as_ref().map_or_else(|| self.invent(table, &check_columns(&expr), "check"), ident);
-        if table.checks.iter().any(|known| known.name == called) {
-            return Err(PgError::new("42710", format!("constraint \"{called}\" for relation \"{}\" already exists", table.name)));
-        }
-        let check = Check { name: called, expr };
-        if validate {
-            for (_, data) in all_rows(self.store, table.id) {
-                if super::database::row_test(&check.expr, data, self.store, self.catalog)? == Some(false) {
-                    let message = format!("check constraint \"{}\" of relation \"{}\" is violated by some row", check.name, table.leaf_name(data));
-                    return Err(PgError::new("23514", message));
-                }
-            }
-        }
-        let checks = &mut self.catalog.table_mut(table.id)?.checks;
-        checks.push(check);
-        checks.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(())
-    }
-
-    fn add_foreign_key(&mut self, table: &Table, key: &ast::ForeignKeyConstraint, validate: bool) -> PgResult<()> {
-        let plain = |action: Option<ast::ReferentialAction>| matches!(action, None | Some(ast::ReferentialAction::NoAction));
-        if !plain(key.on_delete) || !plain(key.on_update) || key.match_kind.is_some() || key.characteristics.is_some() || key.index_name.is_some() {
-            return Err(PgError::unsupported(format!("a clause of the foreign key `{key}`: NO ACTION, not deferrable")));
-        }
-        let columns = key.columns.iter().map(|column| column_of(table, column)).collect::<PgResult<Vec<_>>>()?;
-        let parent = self.catalog.table_named(&name(&key.foreign_table)?).map_err(|error| error.at(&key.foreign_table))?.clone();
-        if !self.catalog.allows(self.role, &parent.owner, &parent.grants, super::catalog::privilege::REFERENCES) {
-            return Err(PgError::new("42501", format!("permission denied for table {}", parent.name)));
-        }
-        let parent_columns = match key.referred_columns.as_slice() {
-            [] => match parent.indexes.iter().find(|index| index.primary()) {
-                Some(index) => index.columns.clone(),
-                None => return Err(PgError::new("42704", format!("there is no primary key for referenced table \"{}\"", parent.name))),
-            },
-            given => given.iter().map(|column| column_of(&parent, column)).collect::<PgResult<Vec<_>>>()?,
-        };
-        let unique = parent.indexes.iter().any(|index| index.unique() && index.predicate.is_empty() && index.columns == parent_columns);
-        if !unique || columns.len() != parent_columns.len() {
-            let message = format!("there is no unique constraint matching given keys for referenced table \"{}\"", parent.name);
-            return Err(PgError::new("42830", message));
-        }
-        let called = key.name.as_ref().map_or_else(|| self.invent(table, &columns, "fkey"), ident);
-        if validate {
-            let parents: std::collections::BTreeSet<Vec<Value>> = all_rows(self.store, parent.id)
-                .map(|(_, data)| parent_columns.iter().map(|column| data[usize::from(*column)].clone()).collect())
-                .collect();
-            for (_, data) in all_rows(self.store, table.id) {
-                let values: Vec<Value> = columns.iter().map(|column| data[usize::from(*column)].clone()).collect();
-                if !values.contains(&Value::Null) && !parents.contains(&values) {
-                    let message = format!("insert or update on table \"{}\" violates foreign key constraint \"{called}\"", table.name);
-                    return Err(PgError::new("23503", message));
-                }
-            }
-        }
-        self.catalog.table_mut(table.id)?.foreign_keys.push(ForeignKey { name: called, columns, parent: parent.id, parent_columns });
-        Ok(())
-    }
-
-    fn add_exclusion(&mut self, table: &Table, exclude: &ast::ExcludeConstraint) -> PgResult<()> {
-        let method = exclude.index_method.as_ref().map(ident);
-        if method.as_deref() != Some("gist") || !exclude.include.is_empty() || exclude.characteristics.is_some() {
-            return Err(PgError::unsupported(format!("a clause of the constraint `{exclude}`: EXCLUDE USING gist")));
-        }
-        if table.partitions.is_some() {
-            return Err(PgError::new("0A000", "exclusion constraints are not supported on partitioned tables"));
-        }
-        let mut columns = Vec::new();
-        let mut range = None;
-        for element in &exclude.elements {
-            let ast::ExcludeConstraintOperator::Token(operator) = &element.operator else {
-                return Err(PgError::unsupported(format!("the element `{element}`")));
-            };
-            match (&element.column.column.expr, operator.as_str()) {
-                (ast::Expr::Identifier(_), "=") => columns.push(plain_column(table, &element.column)?),
-                (ast::Expr::Function(function), "&&") if range.is_none() => range = Some(daterange(table, function)?),
-                _ => return Err(PgError::unsupported(format!("the element `{element}`: a column WITH =, daterange(a, b) WITH &&"))),
-            }
-        }
-        let predicate = exclude.where_clause.as_deref().map_or(Ok(Vec::new()), |expr| self.index_predicate(table, expr))?;
-        let called = exclude.name.as_ref().map_or_else(|| self.invent(table, &columns, "excl"), ident);
-        self.add_index(table.id, called, columns, IndexKind::Exclude { range }, predicate)
-    }
-
-    fn index_predicate(&self, table: &Table, expr: &ast::Expr) -> PgResult<Vec<Expr>> {
-        let mut predicate = Vec::new();
-        conjuncts(bind_row(self.catalog, self.role, table, expr)?, &mut predicate);
-        if !predicate.iter().all(is_simple) {
-            return Err(PgError::unsupported(format!("the index predicate `{expr}`: comparisons of columns with constants")).at(expr));
-        }
-        Ok(predicate)
-    }
-
-    pub fn create_index(&mut self, create: &ast::CreateIndex) -> PgResult<()> {
-        let Statement::CreateIndex(mut read) = blank("CREATE INDEX i ON t (a)")? else {
-            return Err(PgError::internal("a blank CREATE INDEX"));
-        };
-        read.name.clone_from(&create.name);
-        read.table_name = create.table_name.clone();
-        read.columns.clone_from(&create.columns);
-        (read.unique, read.if_not_exists, read.concurrently) = (create.unique, create.if_not_exists, create.concurrently);
-        read.predicate.clone_from(&create.predicate);
-        if create.using == Some(ast::IndexType::BTree) {
-            read.using.clone_from(&create.using);
-        }
-        only(create, &read)?;
-        let table = self.owned(&create.table_name)?;
-        let columns = plain_columns(&table, &create.columns)?;
-        let called = match &create.name {
-            Some(object) => name(object)?,
-            None => self.invent(&table, &columns, "idx"),
-        };
-        if create.if_not_exists && self.catalog.names.contains_key(&called) {
-            return Ok(());
-        }
-        let predicate = create.predicate.as_ref().map_or(Ok(Vec::new()), |expr| self.index_predicate(&table, expr))?;
-        let kind = if create.unique { IndexKind::Unique { primary: false, constraint: false } } else { IndexKind::Plain };
-        self.add_index(table.id, called, columns, kind, predicate)
-    }
-
-    fn add_index(&mut self, id: u32, called: Arc<str>, columns: Vec<u16>, kind: IndexKind, predicate: Vec<Expr>) -> PgResult<()> {
-        let table = self.catalog.table(id)?.clone();
-        if let Some(parts) = &table.partitions
-            && kind != IndexKind::Plain
-            && !columns.contains(&parts.column)
-        {
-            return Err(PgError::new("0A000", "unique constraint on partitioned table must include all partitioning columns"));
-        }
-        self.claim(&called, Relation::Index(id))?;
-        let index = Index { id: self.catalog.fresh_id(), name: called, columns, kind, predicate };
-        check_unique(self.store, &table, &index)?;
-        let table = self.catalog.table_mut(id)?;
-        table.indexes.push(index);
-        self.store.heap_mut(id).sync_indexes(table);
-        Ok(())
-    }
-
-    pub fn drop_constraint(&mut self, id: u32, called: &str, if_exists: bool) -> PgResult<()> {
-        let table = self.catalog.table(id)?.clone();
-        if let Some(at) = table.checks.iter().position(|check| &*check.name == called) {
-            self.catalog.table_mut(id)?.checks.remove(at);
-        } else if let Some(at) = table.foreign_keys.iter().position(|key| &*key.name == called) {
-            self.catalog.table_mut(id)?.foreign_keys.remove(at);
-        } else if table.indexes.iter().any(|index| &*index.name == called && index.constraint()) {
-            self.drop_index(id, called)?;
-        } else if !if_exists {
-            return Err(PgError::new("42704", format!("constraint \"{called}\" of relation \"{}\" does not exist", table.name)));
-        }
-        Ok(())
-    }
-
-    fn drop_index(&mut self, id: u32, called: &str) -> PgResult<()> {
-        let table = self.catalog.table(id)?.clone();
-        let Some(at) = table.indexes.iter().position(|index| &*index.name == called) else {
-            return Err(PgError::internal(format!("index {called} is gone")));
-        };
-        let needed = self.catalog.referencing(id).any(|(_, key)| key.parent_columns == table.indexes[at].columns);
-        if table.indexes[at].unique() && needed {
-            let message = format!("cannot drop constraint {called} on table {} because other objects depend on it", table.name);
-            return Err(PgError::new("2BP01", message));
-        }
-        self.catalog.names.remove(called);
-        let table = self.catalog.table_mut(id)?;
-        table.indexes.remove(at);
-        self.store.heap_mut(id).sync_indexes(table);
-        Ok(())
-    }
-
-    pub fn drop(&mut self, kind: ast::ObjectType, if_exists: bool, names: &[ast::ObjectName], cascade: bool) -> PgResult<()> {
+    pub fn drop(
+        &mut self,
+        kind: ast::ObjectType,
+        if_exists: bool,
+        names: &[ast::ObjectName],
+        cascade: bool,
+    ) -> PgResult<()> {
         for object in names {
             let called = name(object)?;
-            let word = if kind == ast::ObjectType::Table { "table" } else { "index" };
+            let word = if kind == ast::ObjectType::Table {
+                "table"
+            } else {
+                "index"
+            };
             let relation = match self.catalog.relation(&called) {
                 Ok(relation) => relation,
                 Err(_) if if_exists => continue,
-                Err(_) => return Err(PgError::new(if word == "table" { "42P01" } else { "42704" }, format!("{word} \"{called}\" does not exist"))),
+                Err(_) => {
+                    return Err(PgError::new(
+                        if word == "table" { "42P01" } else { "42704" },
+                        format!("{word} \"{called}\" does not exist"),
+                    ));
+                }
             };
             match (kind, relation) {
                 (ast::ObjectType::Index, Relation::Index(id)) => {
                     let table = self.catalog.table(id)?.clone();
-                    let owner = ast::ObjectName::from(vec![ast::Ident::with_quote('"', &*table.name)]);
+                    let owner =
+                        ast::ObjectName::from(vec![ast::Ident::with_quote('"', &*table.name)]);
                     self.owned(&owner)?;
-                    if table.indexes.iter().any(|index| index.name == called && index.constraint()) {
-                        let message = format!("cannot drop index {called} because constraint {called} on table {} requires it", table.name);
+                    if table
+                        .indexes
+                        .iter()
+                        .any(|index| index.name == called && index.constraint())
+                    {
+                        let message = format!(
+                            "cannot drop index {called} because constraint {called} on table {} requires it",
+                            table.name
+                        );
                         return Err(PgError::new("2BP01", message));
                     }
                     self.drop_index(id, &called)?;
                 }
-                (ast::ObjectType::Table, Relation::Table(_)) if !cascade => self.drop_table(object)?,
-                _ => return Err(PgError::unsupported(format!("DROP {word} of \"{called}\" in this way"))),
+                (ast::ObjectType::Table, Relation::Table(_)) if !cascade => {
+                    self.drop_table(object)?
+                }
+                _ => {
+                    return Err(PgError::unsupported(format!(
+                        "DROP {word} of \"{called}\" in this way"
+                    )));
+                }
             }
         }
         Ok(())
@@ -573,73 +541,34 @@ impl Change<'_> {
 
     fn drop_table(&mut self, object: &ast::ObjectName) -> PgResult<()> {
         let table = self.owned(object)?;
-        if self.catalog.referencing(table.id).any(|(child, _)| child.id != table.id) {
-            let message = format!("cannot drop table {} because other objects depend on it", table.name);
+        if self
+            .catalog
+            .referencing(table.id)
+            .any(|(child, _)| child.id != table.id)
+        {
+            let message = format!(
+                "cannot drop table {} because other objects depend on it",
+                table.name
+            );
             return Err(PgError::new("2BP01", message));
         }
         // The rows stay in their heap, which nothing names any more, so that a rollback finds them.
         let id = table.id;
         self.catalog.tables.remove(&id);
-        let gone: Vec<u32> = self.catalog.sequences.iter().filter(|(_, sequence)| sequence.table == id).map(|(own, _)| *own).collect();
-        self.catalog.sequences.retain(|_, sequence| sequence.table != id);
-        self.catalog.names.retain(|_, relation| !matches!(relation, Relation::Sequence(own) if gone.contains(own)));
+        let gone: Vec<u32> = self
+            .catalog
+            .sequences
+            .iter()
+            .filter(|(_, sequence)| sequence.table == id)
+            .map(|(own, _)| *own)
+            .collect();
+        self.catalog
+            .sequences
+            .retain(|_, sequence| sequence.table != id);
+        self.catalog.names.retain(
+            |_, relation| !matches!(relation, Relation::Sequence(own) if gone.contains(own)),
+        );
         self.catalog.names.retain(|_, relation| !matches!(relation, Relation::Table(own) | Relation::Index(own) | Relation::Partition(own, _) if *own == id));
         Ok(())
     }
-}
-
-fn check_columns(expr: &Expr) -> Vec<u16> {
-    let mut columns = Vec::new();
-    expr.walk(&mut |part| {
-        if let Expr::Col(_, column) = part
-            && !columns.contains(column)
-        {
-            columns.push(*column);
-        }
-    });
-    // PostgreSQL names a column only where it is the only one.
-    if columns.len() == 1 { columns } else { Vec::new() }
-}
-
-fn daterange(table: &Table, function: &ast::Function) -> PgResult<(u16, u16)> {
-    let refused = || PgError::unsupported(format!("`{function}`: daterange(column, column)"));
-    let ast::FunctionArguments::List(list) = &function.args else { return Err(refused()) };
-    let mut columns = Vec::new();
-    for arg in &list.args {
-        let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Identifier(column))) = arg else { return Err(refused()) };
-        let at = column_of(table, column)?;
-        if table.columns[usize::from(at)].ty != Type::Date {
-            return Err(refused());
-        }
-        columns.push(at);
-    }
-    match (&*name(&function.name)?, columns.as_slice()) {
-        ("daterange", [low, high]) => Ok((*low, *high)),
-        _ => Err(refused()),
-    }
-}
-
-/// Whether the rows that are there allow this index.
-fn check_unique(store: &Store, table: &Table, index: &Index) -> PgResult<()> {
-    if index.kind == IndexKind::Plain {
-        return Ok(());
-    }
-    let mut seen: std::collections::BTreeMap<Vec<u8>, Vec<&Row>> = Default::default();
-    for (row, data) in all_rows(store, table.id) {
-        let null = index.columns.iter().any(|column| data[usize::from(*column)] == Value::Null);
-        let Some(key) = index_key(index, data, row).filter(|_| !null) else { continue };
-        let same = seen.entry(key[..key.len() - 4].to_vec()).or_default();
-        let clash = match index.kind {
-            IndexKind::Exclude { range: Some(range) } => same.iter().any(|other| super::change::overlap(other, data, range)),
-            _ => !same.is_empty(),
-        };
-        if clash {
-            return Err(match index.kind {
-                IndexKind::Exclude { .. } => PgError::new("23P01", format!("could not create exclusion constraint \"{}\"", index.name)),
-                _ => PgError::new("23505", format!("could not create unique index \"{}\"", index.name)),
-            });
-        }
-        same.push(data);
-    }
-    Ok(())
 }

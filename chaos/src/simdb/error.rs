@@ -3,7 +3,10 @@
 //! Invariant: messages are PostgreSQL's own wherever PostgreSQL has one; syntax outside the subset is `0A000` and says so.
 
 use ledger::ports::DbError;
-use sqlparser::{ast::{Ident, Spanned}, tokenizer::Span};
+use sqlparser::{
+    ast::{Ident, Spanned},
+    tokenizer::Span,
+};
 
 use super::lock::{LockKey, Mode};
 

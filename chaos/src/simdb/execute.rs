@@ -10,12 +10,15 @@ use ledger::ports::{Rows, Value};
 use super::{
     catalog::{Catalog, Table},
     change::{ForeignCheck, Placing},
-    database::{Aux, Core},
+    core::Core,
     error::{PgError, PgResult, Run, Stop},
     expr::{Expr, SLOTS},
     heap::{Row, Snapshot, Stamp, Version},
     lock::{Grant, LockKey, Mode},
-    plan::{Action, Change, Insert, InsertSource, Memo, Plan, PolicyCheck, Returning, SelectPlan, Source, WaitPolicy},
+    plan::{
+        Action, Change, Insert, InsertSource, Memo, Plan, PolicyCheck, Returning, SelectPlan,
+        Source, WaitPolicy,
+    },
     query::{self, Candidate, Env, all_true},
     session::{Session, Write},
 };
@@ -69,7 +72,11 @@ impl Running {
             waited: 0,
             waiting_since: 0,
             asked: false,
-            snapshot: Snapshot { commit: 0, txn: 0, command: 0 },
+            snapshot: Snapshot {
+                commit: 0,
+                txn: 0,
+                command: 0,
+            },
             stage: Stage::Start,
             out: Rows::default(),
             placing: None,
@@ -91,7 +98,11 @@ pub struct Step<'a> {
 /// Advances a statement until it is done, fails or waits.
 pub fn advance(core: &mut Core, session: &mut Session, running: &mut Running) -> Run<()> {
     let plan = running.plan.clone();
-    let mut step = Step { core, session, running };
+    let mut step = Step {
+        core,
+        session,
+        running,
+    };
     loop {
         match step.running.stage {
             Stage::Start => step.start(&plan)?,
@@ -132,7 +143,11 @@ impl Step<'_> {
         if self.core.aux.standby
             && let Some(command) = plan.writes
         {
-            return Err(PgError::new("25006", format!("cannot execute {command} in a read-only transaction")).into());
+            return Err(PgError::new(
+                "25006",
+                format!("cannot execute {command} in a read-only transaction"),
+            )
+            .into());
         }
         for (table, mode) in &plan.tables {
             self.lock_table(*table, *mode)?;
@@ -147,7 +162,10 @@ impl Step<'_> {
             Action::Select(select) => {
                 let mut env = self.env(&[]);
                 let rows = query::rows(select, &mut env, usize::MAX)?;
-                self.running.out = Rows { affected: rows.len() as u64, rows };
+                self.running.out = Rows {
+                    affected: rows.len() as u64,
+                    rows,
+                };
                 self.running.stage = Stage::Done;
                 Ok(())
             }
@@ -174,7 +192,9 @@ impl Step<'_> {
                 self.running.stage = Stage::Done;
                 Ok(())
             }
-            Action::Begin | Action::Commit | Action::Rollback => Err(PgError::internal("transaction control is the database's").into()),
+            Action::Begin | Action::Commit | Action::Rollback => {
+                Err(PgError::internal("transaction control is the database's").into())
+            }
         }
     }
 
@@ -184,14 +204,23 @@ impl Step<'_> {
             self.core.aux.next_txn += 1;
             self.session.txn.id = self.core.aux.next_txn;
             let key = LockKey::Txn(self.session.txn.id);
-            self.core.aux.locks.try_lock(self.session.id, key, Mode::AccessExclusive);
+            self.core
+                .aux
+                .locks
+                .try_lock(self.session.id, key, Mode::AccessExclusive);
             self.session.txn.locks.push(key);
         }
         self.session.txn.command += 1;
     }
 
     pub fn lock_table(&mut self, table: u32, mode: Mode) -> Run<()> {
-        if self.session.txn.tables.iter().any(|(held, held_mode)| *held == table && *held_mode >= mode) {
+        if self
+            .session
+            .txn
+            .tables
+            .iter()
+            .any(|(held, held_mode)| *held == table && *held_mode >= mode)
+        {
             return Ok(());
         }
         self.lock(LockKey::Table(table), mode)?;
@@ -238,7 +267,16 @@ impl Step<'_> {
             return Ok(());
         };
         // As PostgreSQL does, the new version is made and checked before the row is locked; again if the row then has changed.
-        if let (Action::Change { change: Change::Update(sets), check, table, .. }, None) = (&plan.action, &self.running.built) {
+        if let (
+            Action::Change {
+                change: Change::Update(sets),
+                check,
+                table,
+                ..
+            },
+            None,
+        ) = (&plan.action, &self.running.built)
+        {
             let catalog = self.catalog();
             let new = self.new_version(catalog.table(*table)?, sets, check, &candidate.data)?;
             self.running.built = Some(new);
@@ -255,11 +293,21 @@ impl Step<'_> {
             return Ok(());
         };
         match (&plan.action, table) {
-            (Action::Change { change, check, returning, .. }, Some(id)) => {
+            (
+                Action::Change {
+                    change,
+                    check,
+                    returning,
+                    ..
+                },
+                Some(id),
+            ) => {
                 let catalog = self.catalog();
                 let table = catalog.table(id)?;
                 let new = match change {
-                    Change::Update(_) if Arc::ptr_eq(&data, &candidate.data) && built.is_some() => built,
+                    Change::Update(_) if Arc::ptr_eq(&data, &candidate.data) && built.is_some() => {
+                        built
+                    }
                     Change::Update(sets) => Some(self.new_version(table, sets, check, &data)?),
                     Change::Delete => None,
                 };
@@ -277,7 +325,10 @@ impl Step<'_> {
 
     /// Locks one row; gives its values if it still qualifies.
     fn lock_candidate(&mut self, target: &SelectPlan, candidate: &Candidate) -> Run<Option<Row>> {
-        let (Some(Source::Table(table, _)), Some((mode, policy))) = (target.scans.first().map(|scan| scan.source.clone()), target.lock) else {
+        let (Some(Source::Table(table, _)), Some((mode, policy))) = (
+            target.scans.first().map(|scan| scan.source.clone()),
+            target.lock,
+        ) else {
             return Err(PgError::internal("a target without a table").into());
         };
         let key = LockKey::Row(table, candidate.row);
@@ -288,8 +339,17 @@ impl Step<'_> {
                 return Ok(None);
             }
             Err(Stop::Wait(..)) if policy == WaitPolicy::NoWait => {
-                let name = self.core.catalog.table(table)?.leaf_name(&candidate.data).clone();
-                return Err(PgError::new("55P03", format!("could not obtain lock on row in relation \"{name}\"")).into());
+                let name = self
+                    .core
+                    .catalog
+                    .table(table)?
+                    .leaf_name(&candidate.data)
+                    .clone();
+                return Err(PgError::new(
+                    "55P03",
+                    format!("could not obtain lock on row in relation \"{name}\""),
+                )
+                .into());
             }
             Err(stop) => return Err(stop),
         }
@@ -318,7 +378,13 @@ impl Step<'_> {
     }
 
     /// What an UPDATE makes of a row, checked.
-    fn new_version(&mut self, table: &Table, sets: &[(u16, Expr)], check: &PolicyCheck, old: &Row) -> Run<Row> {
+    fn new_version(
+        &mut self,
+        table: &Table,
+        sets: &[(u16, Expr)],
+        check: &PolicyCheck,
+        old: &Row,
+    ) -> Run<Row> {
         let mut values = old.to_vec();
         let mut env = self.env(old);
         for (column, expr) in sets {
@@ -329,14 +395,24 @@ impl Step<'_> {
         Ok(new)
     }
 
-    fn change_row(&mut self, table: &Table, new: Option<Row>, returning: Option<&Returning>, row: u32, old: Row) -> Run<()> {
+    fn change_row(
+        &mut self,
+        table: &Table,
+        new: Option<Row>,
+        returning: Option<&Returning>,
+        row: u32,
+        old: Row,
+    ) -> Run<()> {
         let catalog = self.catalog();
         self.queue_parent_checks(&catalog, table, &old, new.as_ref());
         let Some(new) = new else {
             self.write(table, row, None, false)?;
             return self.returned(&old, returning);
         };
-        let moves = table.partitions.as_ref().is_some_and(|parts| parts.route(&old) != parts.route(&new));
+        let moves = table
+            .partitions
+            .as_ref()
+            .is_some_and(|parts| parts.route(&old) != parts.route(&new));
         self.queue_child_checks(table, &new, Some(&old));
         let (row, old) = if moves {
             self.write(table, row, None, true)?;
@@ -345,7 +421,13 @@ impl Step<'_> {
             self.write(table, row, Some(new.clone()), false)?;
             (row, Some(old))
         };
-        self.running.placing = Some(Placing { table: table.id, row, data: new, old, index: 0 });
+        self.running.placing = Some(Placing {
+            table: table.id,
+            row,
+            data: new,
+            old,
+            index: 0,
+        });
         Ok(())
     }
 
@@ -356,7 +438,9 @@ impl Step<'_> {
             return Ok(());
         };
         match &plan.action {
-            Action::Change { returning, .. } | Action::Insert { returning, .. } => self.returned(&placing.data, returning.as_ref()),
+            Action::Change { returning, .. } | Action::Insert { returning, .. } => {
+                self.returned(&placing.data, returning.as_ref())
+            }
             _ => Ok(()),
         }
     }
@@ -372,7 +456,13 @@ impl Step<'_> {
     }
 
     fn inserting(&mut self, plan: &Plan) -> Run<()> {
-        let Action::Insert { table, insert, check, .. } = &plan.action else {
+        let Action::Insert {
+            table,
+            insert,
+            check,
+            ..
+        } = &plan.action
+        else {
             return Err(PgError::internal("this statement inserts nothing").into());
         };
         if self.running.placing.is_some() {
@@ -401,7 +491,13 @@ impl Step<'_> {
         let number = self.insert_version(table, &row)?;
         self.running.built = None;
         self.queue_child_checks(table, &row, None);
-        self.running.placing = Some(Placing { table: table.id, row: number, data: row, old: None, index: 0 });
+        self.running.placing = Some(Placing {
+            table: table.id,
+            row: number,
+            data: row,
+            old: None,
+            index: 0,
+        });
         Ok(())
     }
 
@@ -414,7 +510,9 @@ impl Step<'_> {
         let at = *next - 1;
         match &insert.source {
             InsertSource::Values(values) => {
-                let Some(exprs) = values.get(at) else { return Ok(None) };
+                let Some(exprs) = values.get(at) else {
+                    return Ok(None);
+                };
                 let mut env = self.env(&[]);
                 query::project(exprs, &mut env).map(Some)
             }
@@ -439,11 +537,19 @@ impl Step<'_> {
         let heap = self.core.store.heap_mut(table.id);
         let before = heap.chain(row).map(|chain| &chain.head);
         let first = match before {
-            Some(Version { begin: Stamp::Commit(_), data, .. }) => Some(data.clone()),
+            Some(Version {
+                begin: Stamp::Commit(_),
+                data,
+                ..
+            }) => Some(data.clone()),
             _ => None,
         };
         heap.push(row, Version { begin, data, moved });
-        self.session.txn.writes.push(Write { table: table.id, row, first });
+        self.session.txn.writes.push(Write {
+            table: table.id,
+            row,
+            first,
+        });
         self.running.written += 1;
         Ok(())
     }
@@ -451,18 +557,17 @@ impl Step<'_> {
     fn insert_version(&mut self, table: &Table, data: &Row) -> PgResult<u32> {
         self.core.aux.check_disk()?;
         let begin = Stamp::Txn(self.session.txn.id, self.session.txn.command);
-        let row = self.core.store.heap_mut(table.id).insert(data.clone(), begin);
-        self.session.txn.writes.push(Write { table: table.id, row, first: Some(None) });
+        let row = self
+            .core
+            .store
+            .heap_mut(table.id)
+            .insert(data.clone(), begin);
+        self.session.txn.writes.push(Write {
+            table: table.id,
+            row,
+            first: Some(None),
+        });
         self.running.written += 1;
         Ok(row)
-    }
-}
-
-impl Aux {
-    fn check_disk(&self) -> PgResult<()> {
-        if self.disk_full {
-            return Err(PgError::new("53100", "could not extend file: No space left on device"));
-        }
-        Ok(())
     }
 }

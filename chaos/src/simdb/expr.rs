@@ -117,7 +117,11 @@ impl Expr {
     pub fn walk(&self, visit: &mut dyn FnMut(&Expr)) {
         visit(self);
         match self {
-            Expr::Const(_) | Expr::Param(_) | Expr::Col(..) | Expr::Exists(..) | Expr::Scalar(_) => {}
+            Expr::Const(_)
+            | Expr::Param(_)
+            | Expr::Col(..)
+            | Expr::Exists(..)
+            | Expr::Scalar(_) => {}
             Expr::Once(_, a)
             | Expr::Not(a)
             | Expr::IsNull(a, _)
@@ -151,7 +155,11 @@ impl Expr {
     /// Calls `visit` on the expressions directly in this one.
     pub fn each_child(&mut self, visit: &mut dyn FnMut(&mut Expr)) {
         match self {
-            Expr::Const(_) | Expr::Param(_) | Expr::Col(..) | Expr::Exists(..) | Expr::Scalar(_) => {}
+            Expr::Const(_)
+            | Expr::Param(_)
+            | Expr::Col(..)
+            | Expr::Exists(..)
+            | Expr::Scalar(_) => {}
             Expr::Once(_, a)
             | Expr::Not(a)
             | Expr::IsNull(a, _)
@@ -163,7 +171,9 @@ impl Expr {
                 visit(a);
                 visit(b);
             }
-            Expr::And(list) | Expr::Or(list) | Expr::Call(_, list) => list.iter_mut().for_each(visit),
+            Expr::And(list) | Expr::Or(list) | Expr::Call(_, list) => {
+                list.iter_mut().for_each(visit)
+            }
             Expr::In(a, list, _) => {
                 visit(a);
                 list.iter_mut().for_each(visit);
@@ -188,10 +198,16 @@ impl Expr {
         Ok(match self {
             Expr::Const(value) => value.clone(),
             Expr::Param(_) | Expr::Col(..) | Expr::Once(..) => Value::Null,
-            Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::Cmp(..) | Expr::IsNull(..) | Expr::IsBool(..)
-            | Expr::Distinct(..) | Expr::In(..) | Expr::Exists(..) | Expr::InQuery(..) => {
-                self.test(env)?.map_or(Value::Null, Value::Bool)
-            }
+            Expr::And(_)
+            | Expr::Or(_)
+            | Expr::Not(_)
+            | Expr::Cmp(..)
+            | Expr::IsNull(..)
+            | Expr::IsBool(..)
+            | Expr::Distinct(..)
+            | Expr::In(..)
+            | Expr::Exists(..)
+            | Expr::InQuery(..) => self.test(env)?.map_or(Value::Null, Value::Bool),
             Expr::Arith(op, ty, a, b) => {
                 let (a, b) = (a.eval(env)?, b.eval(env)?);
                 arith(*op, *ty, &a, &b)?
@@ -263,9 +279,13 @@ impl Expr {
             Expr::Not(inner) => inner.test(env)?.map(|value| !value),
             Expr::Cmp(op, a, b) => compare_exprs(a, b, env)?.map(|order| op.holds(order)),
             Expr::IsNull(inner, negated) => Some(is_null(inner, env)? != *negated),
-            Expr::IsBool(inner, wanted, negated) => Some((inner.test(env)? == Some(*wanted)) != *negated),
+            Expr::IsBool(inner, wanted, negated) => {
+                Some((inner.test(env)? == Some(*wanted)) != *negated)
+            }
             Expr::Distinct(a, b, negated) => Some((a.eval(env)? != b.eval(env)?) != *negated),
-            Expr::In(probe, list, negated) => in_list(probe, list, env)?.map(|found| found != *negated),
+            Expr::In(probe, list, negated) => {
+                in_list(probe, list, env)?.map(|found| found != *negated)
+            }
             Expr::Exists(plan, negated) => Some(query::exists(&plan.0, env)? != *negated),
             Expr::InQuery(probe, plan, negated) => {
                 let probe = probe.eval(env)?;
@@ -288,10 +308,16 @@ fn is_null(expr: &Expr, env: &mut Env<'_>) -> Run<bool> {
 
 fn compare_exprs(a: &Expr, b: &Expr, env: &mut Env<'_>) -> Run<Option<Ordering>> {
     // The common case, a column against something that is already there, without a clone.
-    if let (Expr::Col(slot, column), Expr::Const(_) | Expr::Param(_) | Expr::Col(..) | Expr::Once(..)) = (a, b) {
+    if let (
+        Expr::Col(slot, column),
+        Expr::Const(_) | Expr::Param(_) | Expr::Col(..) | Expr::Once(..),
+    ) = (a, b)
+    {
         let row = env.rows[usize::from(*slot)];
         if let Some(right) = b.peek(env)? {
-            return Ok(row.get(usize::from(*column)).and_then(|left| compare(left, right)));
+            return Ok(row
+                .get(usize::from(*column))
+                .and_then(|left| compare(left, right)));
         }
     }
     let left = a.eval(env)?;
@@ -365,19 +391,27 @@ fn arith(op: ArithOp, ty: Type, a: &Value, b: &Value) -> PgResult<Value> {
         (ArithOp::Add, Int(a), Int(b)) => in_range(ty, a.checked_add(*b)),
         (ArithOp::Sub, Int(a), Int(b)) => in_range(ty, a.checked_sub(*b)),
         (ArithOp::Mul, Int(a), Int(b)) => in_range(ty, a.checked_mul(*b)),
-        (ArithOp::Div | ArithOp::Mod, Int(_), Int(0)) => Err(PgError::new("22012", "division by zero")),
+        (ArithOp::Div | ArithOp::Mod, Int(_), Int(0)) => {
+            Err(PgError::new("22012", "division by zero"))
+        }
         (ArithOp::Div, Int(a), Int(b)) => in_range(ty, a.checked_div(*b)),
         (ArithOp::Mod, Int(a), Int(b)) => Ok(Int(a.wrapping_rem(*b))),
         (ArithOp::Add, Date(a), Int(b)) | (ArithOp::Add, Int(b), Date(a)) => days(*a, Some(*b)),
         (ArithOp::Sub, Date(a), Int(b)) => days(*a, b.checked_neg()),
         (ArithOp::Sub, Date(a), Date(b)) => Ok(Int(i64::from(*a) - i64::from(*b))),
-        (ArithOp::Add, Timestamp(a), Interval(b)) | (ArithOp::Add, Interval(b), Timestamp(a)) => instant(a.checked_add(*b)),
+        (ArithOp::Add, Timestamp(a), Interval(b)) | (ArithOp::Add, Interval(b), Timestamp(a)) => {
+            instant(a.checked_add(*b))
+        }
         (ArithOp::Sub, Timestamp(a), Interval(b)) => instant(a.checked_sub(*b)),
         (ArithOp::Sub, Timestamp(a), Timestamp(b)) => span(a.checked_sub(*b)),
         (ArithOp::Add, Interval(a), Interval(b)) => span(a.checked_add(*b)),
         (ArithOp::Sub, Interval(a), Interval(b)) => span(a.checked_sub(*b)),
-        (ArithOp::Mul, Interval(a), Int(b)) | (ArithOp::Mul, Int(b), Interval(a)) => span(a.checked_mul(*b)),
+        (ArithOp::Mul, Interval(a), Int(b)) | (ArithOp::Mul, Int(b), Interval(a)) => {
+            span(a.checked_mul(*b))
+        }
         (ArithOp::Concat, Text(a), Text(b)) => Ok(Text([&**a, &**b].concat().into())),
-        _ => Err(PgError::internal(format!("operator {op:?} on {a:?} and {b:?}"))),
+        _ => Err(PgError::internal(format!(
+            "operator {op:?} on {a:?} and {b:?}"
+        ))),
     }
 }

@@ -22,7 +22,10 @@ pub enum Func {
     CurrentUser,
     InRecovery,
     /// try, held by the transaction
-    AdvisoryLock { tries: bool, transaction: bool },
+    AdvisoryLock {
+        tries: bool,
+        transaction: bool,
+    },
     AdvisoryUnlock,
     AdvisoryUnlockAll,
     Nextval,
@@ -66,15 +69,30 @@ impl Func {
 /// Looks a function up by its lower-case name.
 pub fn signature(name: &str) -> Option<Signature> {
     use Type::{Bool, Int4, Int8, Text, Timestamptz, Unknown, Void};
-    let sig = |func, args, result| Some(Signature { func, args, optional: 0, variadic: false, result });
-    let same = |func, args| Some(Signature { func, args, optional: 0, variadic: true, result: Unknown });
+    let sig = |func, args, result| {
+        Some(Signature {
+            func,
+            args,
+            optional: 0,
+            variadic: false,
+            result,
+        })
+    };
+    let same = |func, args| {
+        Some(Signature {
+            func,
+            args,
+            optional: 0,
+            variadic: true,
+            result: Unknown,
+        })
+    };
     let lock = |tries, transaction| Func::AdvisoryLock { tries, transaction };
     match name {
         "now" | "transaction_timestamp" | "current_timestamp" => sig(Func::Now, &[], Timestamptz),
         "clock_timestamp" => sig(Func::ClockTimestamp, &[], Timestamptz),
-        "current_setting" => {
-            sig(Func::CurrentSetting, &[Text, Bool], Text).map(|sig| Signature { optional: 1, ..sig })
-        }
+        "current_setting" => sig(Func::CurrentSetting, &[Text, Bool], Text)
+            .map(|sig| Signature { optional: 1, ..sig }),
         "set_config" => sig(Func::SetConfig, &[Text, Text, Bool], Text),
         "current_user" | "session_user" => sig(Func::CurrentUser, &[], Text),
         "pg_is_in_recovery" => sig(Func::InRecovery, &[], Bool),
@@ -105,7 +123,9 @@ pub fn call(func: Func, args: &[Expr], env: &mut Env<'_>) -> Run<Value> {
         Func::CurrentUser => Ok(Value::Text(env.session.role.clone())),
         Func::InRecovery => Ok(Value::Bool(env.aux.standby)),
         Func::CurrentSetting | Func::SetConfig => setting(func, args, env),
-        Func::AdvisoryLock { .. } | Func::AdvisoryUnlock | Func::AdvisoryUnlockAll => advisory(func, args, env),
+        Func::AdvisoryLock { .. } | Func::AdvisoryUnlock | Func::AdvisoryUnlockAll => {
+            advisory(func, args, env)
+        }
         Func::Nextval => nextval(args, env),
         Func::Coalesce => {
             for arg in args {
@@ -116,7 +136,13 @@ pub fn call(func: Func, args: &[Expr], env: &mut Env<'_>) -> Run<Value> {
             }
             Ok(Value::Null)
         }
-        Func::NullIf | Func::Greatest | Func::Least | Func::Abs | Func::Lower | Func::Upper | Func::Length => {
+        Func::NullIf
+        | Func::Greatest
+        | Func::Least
+        | Func::Abs
+        | Func::Lower
+        | Func::Upper
+        | Func::Length => {
             let mut values = Vec::with_capacity(args.len());
             for arg in args {
                 values.push(arg.eval(env)?);
@@ -131,7 +157,11 @@ fn pure(func: Func, mut values: Vec<Value>) -> Run<Value> {
         Func::NullIf if values.first() == values.get(1) => return Ok(Value::Null),
         Func::Greatest | Func::Least => {
             values.retain(|value| !matches!(value, Value::Null));
-            let best = if func == Func::Greatest { values.into_iter().max() } else { values.into_iter().min() };
+            let best = if func == Func::Greatest {
+                values.into_iter().max()
+            } else {
+                values.into_iter().min()
+            };
             return Ok(best.unwrap_or(Value::Null));
         }
         _ => {}
@@ -139,7 +169,9 @@ fn pure(func: Func, mut values: Vec<Value>) -> Run<Value> {
     Ok(match (func, values.into_iter().next()) {
         (Func::NullIf, Some(value)) => value,
         (Func::Abs, Some(Value::Int(value))) => Value::Int(
-            value.checked_abs().ok_or_else(|| PgError::new("22003", "bigint out of range"))?,
+            value
+                .checked_abs()
+                .ok_or_else(|| PgError::new("22003", "bigint out of range"))?,
         ),
         (Func::Lower, Some(Value::Text(text))) => Value::Text(text.to_lowercase().into()),
         (Func::Upper, Some(Value::Text(text))) => Value::Text(text.to_uppercase().into()),
@@ -169,7 +201,11 @@ fn setting(func: Func, args: &[Expr], env: &mut Env<'_>) -> Run<Value> {
             {
                 return Ok(Value::Null);
             }
-            Err(PgError::new("42704", format!("unrecognized configuration parameter \"{name}\"")).into())
+            Err(PgError::new(
+                "42704",
+                format!("unrecognized configuration parameter \"{name}\""),
+            )
+            .into())
         }
     }
 }
@@ -178,7 +214,9 @@ fn advisory(func: Func, args: &[Expr], env: &mut Env<'_>) -> Run<Value> {
     let session = env.session.id;
     if func == Func::AdvisoryUnlockAll {
         while let Some(key) = env.session.advisory.pop() {
-            env.aux.locks.release(session, LockKey::Advisory(key), false, false);
+            env.aux
+                .locks
+                .release(session, LockKey::Advisory(key), false, false);
         }
         return Ok(Value::Text("".into()));
     }
@@ -195,16 +233,28 @@ fn advisory(func: Func, args: &[Expr], env: &mut Env<'_>) -> Run<Value> {
         return Ok(Value::Bool(at.is_some()));
     };
     // After a wait the lock is already held: the grant itself took it.
-    let granted = env.session.waited_for.take_if(|waited| *waited == lock).is_some();
+    let granted = env
+        .session
+        .waited_for
+        .take_if(|waited| *waited == lock)
+        .is_some();
     if !granted && env.aux.locks.try_lock(session, lock, Mode::AccessExclusive) == Grant::Busy {
-        return if tries { Ok(Value::Bool(false)) } else { Err(Stop::Wait(lock, Mode::AccessExclusive)) };
+        return if tries {
+            Ok(Value::Bool(false))
+        } else {
+            Err(Stop::Wait(lock, Mode::AccessExclusive))
+        };
     }
     if transaction {
         env.session.txn.advisory.push(key);
     } else {
         env.session.advisory.push(key);
     }
-    Ok(if tries { Value::Bool(true) } else { Value::Text("".into()) })
+    Ok(if tries {
+        Value::Bool(true)
+    } else {
+        Value::Text("".into())
+    })
 }
 
 fn nextval(args: &[Expr], env: &mut Env<'_>) -> Run<Value> {
@@ -212,7 +262,11 @@ fn nextval(args: &[Expr], env: &mut Env<'_>) -> Run<Value> {
         return Ok(Value::Null);
     };
     if env.aux.standby {
-        return Err(PgError::new("25006", "cannot execute nextval() in a read-only transaction").into());
+        return Err(PgError::new(
+            "25006",
+            "cannot execute nextval() in a read-only transaction",
+        )
+        .into());
     }
     let id = id as u32;
     let next = env.aux.sequences.entry(id).or_insert(0);

@@ -63,7 +63,9 @@ impl Chain {
     /// The version that the snapshot sees, unless it is a deletion.
     pub fn visible(&self, snapshot: &Snapshot) -> Option<(&Row, Stamp)> {
         let newest_first = std::iter::once(&self.head).chain(self.older.iter().rev());
-        let version = newest_first.into_iter().find(|version| snapshot.sees(version.begin))?;
+        let version = newest_first
+            .into_iter()
+            .find(|version| snapshot.sees(version.begin))?;
         version.data.as_ref().map(|data| (data, version.begin))
     }
 
@@ -89,7 +91,11 @@ pub fn row_of(key: &[u8]) -> u32 {
 
 /// The key of a version in an index; `None` when its predicate keeps the row out.
 pub fn index_key(index: &Index, data: &[Value], row: u32) -> Option<Box<[u8]>> {
-    if !index.predicate.iter().all(|conjunct| holds(conjunct, data) == Some(true)) {
+    if !index
+        .predicate
+        .iter()
+        .all(|conjunct| holds(conjunct, data) == Some(true))
+    {
         return None;
     }
     let mut bytes = Vec::with_capacity(index.columns.len() * 17 + 4);
@@ -110,11 +116,13 @@ pub fn holds(expr: &Expr, row: &[Value]) -> Option<bool> {
         }
     }
     match expr {
-        Expr::And(list) => list.iter().try_fold(true, |all, item| match (all, holds(item, row)) {
-            (_, Some(false)) => Some(false),
-            (all, Some(true)) => Some(all),
-            (_, None) => None,
-        }),
+        Expr::And(list) => list
+            .iter()
+            .try_fold(true, |all, item| match (all, holds(item, row)) {
+                (_, Some(false)) => Some(false),
+                (all, Some(true)) => Some(all),
+                (_, None) => None,
+            }),
         Expr::Or(list) => {
             let mut any = Some(false);
             for item in list {
@@ -127,7 +135,9 @@ pub fn holds(expr: &Expr, row: &[Value]) -> Option<bool> {
             any
         }
         Expr::Not(inner) => holds(inner, row).map(|value| !value),
-        Expr::IsNull(inner, negated) => Some(matches!(operand(inner, row), Value::Null) != *negated),
+        Expr::IsNull(inner, negated) => {
+            Some(matches!(operand(inner, row), Value::Null) != *negated)
+        }
         Expr::Cmp(op, a, b) => {
             let order = compare(operand(a, row), operand(b, row))?;
             Some(match op {
@@ -183,8 +193,15 @@ impl Heap {
     /// Appends a new row of a transaction; index entries are the caller's.
     pub fn insert(&mut self, data: Row, begin: Stamp) -> u32 {
         let row = self.rows.len() as u32;
-        let head = Version { begin, data: Some(data), moved: false };
-        self.rows.push(Some(Chain { head, older: Vec::new() }));
+        let head = Version {
+            begin,
+            data: Some(data),
+            moved: false,
+        };
+        self.rows.push(Some(Chain {
+            head,
+            older: Vec::new(),
+        }));
         row
     }
 
@@ -202,11 +219,19 @@ impl Heap {
 
     /// Makes the newest version a committed one. Versions of its transaction's earlier commands were never anybody else's.
     pub fn settle(&mut self, table: &Table, row: u32, stamp: Stamp) {
-        let Some(chain) = self.chain_mut(row) else { return };
+        let Some(chain) = self.chain_mut(row) else {
+            return;
+        };
         chain.head.begin = stamp;
-        if chain.older.iter().any(|version| matches!(version.begin, Stamp::Txn(..))) {
+        if chain
+            .older
+            .iter()
+            .any(|version| matches!(version.begin, Stamp::Txn(..)))
+        {
             let older = std::mem::take(&mut chain.older);
-            let (kept, gone) = older.into_iter().partition(|version| matches!(version.begin, Stamp::Commit(_)));
+            let (kept, gone) = older
+                .into_iter()
+                .partition(|version| matches!(version.begin, Stamp::Commit(_)));
             chain.older = kept;
             self.forget_keys(table, row, &gone);
         }
@@ -214,7 +239,9 @@ impl Heap {
 
     /// Takes the newest version back: its transaction rolled back.
     pub fn undo(&mut self, table: &Table, row: u32) {
-        let Some(chain) = self.chain_mut(row) else { return };
+        let Some(chain) = self.chain_mut(row) else {
+            return;
+        };
         let gone = match chain.older.pop() {
             Some(previous) => std::mem::replace(&mut chain.head, previous),
             None => match self.rows[row as usize].take() {
@@ -227,8 +254,11 @@ impl Heap {
 
     /// Drops the versions that no snapshot at or after commit `horizon` sees. True when older versions remain.
     pub fn prune(&mut self, table: &Table, row: u32, horizon: u64) -> bool {
-        let Some(chain) = self.chain_mut(row) else { return false };
-        let settled = |version: &Version| matches!(version.begin, Stamp::Commit(commit) if commit <= horizon);
+        let Some(chain) = self.chain_mut(row) else {
+            return false;
+        };
+        let settled =
+            |version: &Version| matches!(version.begin, Stamp::Commit(commit) if commit <= horizon);
         let dead = if settled(&chain.head) {
             chain.older.len()
         } else {
@@ -236,21 +266,30 @@ impl Heap {
         };
         let mut gone: Vec<Version> = chain.older.drain(..dead).collect();
         let remain = !chain.older.is_empty();
-        if !remain && settled(&chain.head) && chain.head.data.is_none() {
-            if let Some(chain) = self.rows[row as usize].take() {
-                gone.push(chain.head);
-            }
+        if !remain
+            && settled(&chain.head)
+            && chain.head.data.is_none()
+            && let Some(chain) = self.rows[row as usize].take()
+        {
+            gone.push(chain.head);
         }
         if !gone.is_empty() {
             self.forget_keys(table, row, &gone);
         }
-        remain || self.chain(row).is_some_and(|chain| chain.head.data.is_none())
+        remain
+            || self
+                .chain(row)
+                .is_some_and(|chain| chain.head.data.is_none())
     }
 
     fn forget_keys(&mut self, table: &Table, row: u32, gone: &[Version]) {
         for (at, index) in table.indexes.iter().enumerate() {
             for version in gone {
-                let Some(entry) = version.data.as_ref().and_then(|data| index_key(index, data, row)) else {
+                let Some(entry) = version
+                    .data
+                    .as_ref()
+                    .and_then(|data| index_key(index, data, row))
+                else {
                     continue;
                 };
                 let kept = self.chain(row).is_some_and(|chain| {
@@ -274,18 +313,29 @@ impl Heap {
                 self.add_entry(at, entry);
             }
         }
-        let version = Version { begin, data, moved: false };
+        let version = Version {
+            begin,
+            data,
+            moved: false,
+        };
         if self.chain(row).is_some() {
             self.push(row, version);
         } else if version.data.is_some() {
-            self.rows[row as usize] = Some(Chain { head: version, older: Vec::new() });
+            self.rows[row as usize] = Some(Chain {
+                head: version,
+                older: Vec::new(),
+            });
         }
     }
 
     /// Changes every version's values: the table got a column, or lost it again.
     pub fn rewrite(&mut self, change: impl Fn(&Row) -> Row) {
         for chain in self.rows.iter_mut().flatten() {
-            for version in chain.older.iter_mut().chain(std::iter::once(&mut chain.head)) {
+            for version in chain
+                .older
+                .iter_mut()
+                .chain(std::iter::once(&mut chain.head))
+            {
                 if let Some(data) = &mut version.data {
                     *data = change(data);
                 }
@@ -319,9 +369,18 @@ impl Heap {
     /// Entries of an index that begin with `prefix`, row number excluded.
     pub fn entries(&self, index: usize, prefix: &[u8]) -> impl Iterator<Item = u32> {
         let mut end = prefix.to_vec();
-        let upper = if key::advance(&mut end) { Bound::Excluded(&end[..]) } else { Bound::Unbounded };
-        let range = self.indexes[index].1.range::<[u8], _>((Bound::Included(prefix), upper));
-        range.map(|entry| row_of(entry)).collect::<Vec<_>>().into_iter()
+        let upper = if key::advance(&mut end) {
+            Bound::Excluded(&end[..])
+        } else {
+            Bound::Unbounded
+        };
+        let range = self.indexes[index]
+            .1
+            .range::<[u8], _>((Bound::Included(prefix), upper));
+        range
+            .map(|entry| row_of(entry))
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 }
 

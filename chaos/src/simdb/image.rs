@@ -9,10 +9,11 @@ use ledger::ports::SessionSettings;
 
 use super::{
     catalog::Catalog,
-    database::{Database, DbConfig},
+    database::Database,
     error::{PgError, SqlError},
     heap::Store,
     parse::{self, Parsed},
+    request::DbConfig,
     statement,
 };
 use crate::recording::EPOCH_UNIX_S;
@@ -34,7 +35,12 @@ impl Source<'_> {
 
     fn error(&self, error: &PgError, at: (u64, u64)) -> SqlError {
         let (line, column) = if error.at == (0, 0) { at } else { error.at };
-        SqlError { file: self.file.into(), line, column, reason: format!("{} ({})", error.message, error.sqlstate) }
+        SqlError {
+            file: self.file.into(),
+            line,
+            column,
+            reason: format!("{} ({})", error.message, error.sqlstate),
+        }
     }
 }
 
@@ -56,7 +62,9 @@ pub struct Image {
 
 impl std::fmt::Debug for Image {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Image").field("statements", &self.names.keys()).finish_non_exhaustive()
+        f.debug_struct("Image")
+            .field("statements", &self.names.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +74,11 @@ impl Image {
     ///
     /// # Errors
     /// The first error of each file: syntax outside the subset, or what PostgreSQL would refuse.
-    pub fn load(bootstrap: Source<'_>, migrations: &[Source<'_>], statements: &[Source<'_>]) -> Result<Arc<Image>, Vec<SqlError>> {
+    pub fn load(
+        bootstrap: Source<'_>,
+        migrations: &[Source<'_>],
+        statements: &[Source<'_>],
+    ) -> Result<Arc<Image>, Vec<SqlError>> {
         let mut database = Database::new(Arc::new(Image::default()), DbConfig::default());
         let mut errors = Vec::new();
         errors.extend(run_source(&mut database, "postgres", bootstrap).err());
@@ -75,7 +87,10 @@ impl Image {
                 errors.extend(run_source(&mut database, "ledger_owner", *migration).err());
             }
         }
-        let mut image = Image { seed: database.into_seed(), ..Image::default() };
+        let mut image = Image {
+            seed: database.into_seed(),
+            ..Image::default()
+        };
         let ran = errors.is_empty();
         for source in statements {
             match image.add_statement(*source, ran) {
@@ -83,17 +98,23 @@ impl Image {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(Arc::new(image)) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Arc::new(image))
+        } else {
+            Err(errors)
+        }
     }
 
     fn add_statement(&mut self, source: Source<'_>, compile: bool) -> Result<(), SqlError> {
-        let parsed = parse::statements(source.text).map_err(|error| source.error(&error, (1, 1)))?;
+        let parsed =
+            parse::statements(source.text).map_err(|error| source.error(&error, (1, 1)))?;
         let [parsed] = <[Parsed; 1]>::try_from(parsed).map_err(|_| {
             let error = PgError::new("42601", "a statement file holds exactly one statement");
             source.error(&error, (1, 1))
         })?;
         if compile {
-            statement::compile(&self.seed.catalog, "postgres", &parsed).map_err(|error| source.error(&error, parsed.at))?;
+            statement::compile(&self.seed.catalog, "postgres", &parsed)
+                .map_err(|error| source.error(&error, parsed.at))?;
         }
         let name: Arc<str> = source.stem().into();
         self.names.insert(name.clone(), self.statements.len());
@@ -122,12 +143,19 @@ impl Image {
 /// Runs a source statement by statement, so that an error has its statement's place.
 fn run_source(database: &mut Database, role: &str, source: Source<'_>) -> Result<(), SqlError> {
     let parsed = parse::statements(source.text).map_err(|error| source.error(&error, (1, 1)))?;
-    let limits = SessionSettings { statement_timeout: Default::default(), lock_timeout: Default::default() };
-    let session = database.open(role, limits).map_err(|error| source.error(&PgError::new("28000", error.to_string()), (1, 1)))?;
+    let limits = SessionSettings {
+        statement_timeout: Default::default(),
+        lock_timeout: Default::default(),
+    };
+    let session = database
+        .open(role, limits)
+        .map_err(|error| source.error(&PgError::new("28000", error.to_string()), (1, 1)))?;
     for statement in parsed {
         let at = statement.at;
         let placed = |error: &PgError| source.error(error, at);
-        database.run_parsed(session, statement, EPOCH_UNIX_S * 1_000_000).map_err(|error| placed(&error))?;
+        database
+            .run_parsed(session, statement, EPOCH_UNIX_S * 1_000_000)
+            .map_err(|error| placed(&error))?;
     }
     database.close(session);
     Ok(())

@@ -65,9 +65,25 @@ mod tests {
     #[test]
     fn bytes_sort_as_values_do_and_nulls_come_last() {
         let rows = [
-            vec![Value::Int(i64::MIN), Value::Int(-1), Value::Int(0), Value::Int(i64::MAX), Value::Null],
-            vec![Value::Date(i32::MIN), Value::Date(-1), Value::Date(20_000), Value::Null],
-            vec![Value::Text("".into()), Value::Text("a".into()), Value::Text("ab".into()), Value::Text("b".into())],
+            vec![
+                Value::Int(i64::MIN),
+                Value::Int(-1),
+                Value::Int(0),
+                Value::Int(i64::MAX),
+                Value::Null,
+            ],
+            vec![
+                Value::Date(i32::MIN),
+                Value::Date(-1),
+                Value::Date(20_000),
+                Value::Null,
+            ],
+            vec![
+                Value::Text("".into()),
+                Value::Text("a".into()),
+                Value::Text("ab".into()),
+                Value::Text("b".into()),
+            ],
             vec![Value::Bool(false), Value::Bool(true), Value::Null],
         ];
         for row in rows {

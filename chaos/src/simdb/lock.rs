@@ -45,13 +45,14 @@ pub enum Mode {
 impl Mode {
     fn conflicts(self, other: Mode) -> bool {
         use Mode::*;
-        match (self.min(other), self.max(other)) {
-            (KeyShare, Update) | (RowShared, NoKeyUpdate | Update) => true,
-            (NoKeyUpdate, NoKeyUpdate | Update) | (Update, Update) => true,
-            (RowExclusive, Share) => true,
-            (_, AccessExclusive) => true,
-            _ => false,
-        }
+        matches!(
+            (self.min(other), self.max(other)),
+            (KeyShare, Update)
+                | (RowShared | NoKeyUpdate, NoKeyUpdate | Update)
+                | (Update, Update)
+                | (RowExclusive, Share)
+                | (_, AccessExclusive)
+        )
     }
 }
 
@@ -154,7 +155,13 @@ impl Locks {
         let lock = self.locks.entry(key).or_default();
         lock.queue.push_back(Waiter { session, mode });
         let at_head = !lock.blocked_by_queue(session, mode);
-        let wait = Wait { key, mode, since: self.now, checked: false, at_head };
+        let wait = Wait {
+            key,
+            mode,
+            since: self.now,
+            checked: false,
+            at_head,
+        };
         self.waits.insert(session, wait);
     }
 
@@ -194,7 +201,11 @@ impl Locks {
         let Some(lock) = self.locks.get_mut(&key) else {
             return false;
         };
-        let Some(at) = lock.holders.iter().position(|(holder, ..)| *holder == session) else {
+        let Some(at) = lock
+            .holders
+            .iter()
+            .position(|(holder, ..)| *holder == session)
+        else {
             return false;
         };
         let count = &mut lock.holders[at].2;
@@ -245,10 +256,20 @@ impl Locks {
         if let Some(wait) = self.waits.get(&session)
             && let Some(lock) = self.locks.get(&wait.key)
         {
-            let holders = lock.holders.iter().filter(|(_, held, _)| held.conflicts(wait.mode));
+            let holders = lock
+                .holders
+                .iter()
+                .filter(|(_, held, _)| held.conflicts(wait.mode));
             blockers.extend(holders.map(|(holder, ..)| *holder));
-            let ahead = lock.queue.iter().take_while(|waiter| waiter.session != session);
-            blockers.extend(ahead.filter(|waiter| waiter.mode.conflicts(wait.mode)).map(|waiter| waiter.session));
+            let ahead = lock
+                .queue
+                .iter()
+                .take_while(|waiter| waiter.session != session);
+            blockers.extend(
+                ahead
+                    .filter(|waiter| waiter.mode.conflicts(wait.mode))
+                    .map(|waiter| waiter.session),
+            );
             blockers.remove(&session);
         }
         blockers.into_iter().collect()

@@ -7,27 +7,35 @@
 //! | file | noun |
 //! |---|---|
 //! | `image` | the loaded SQL, from which databases are made |
-//! | `database`, `session`, `txn`, `replication` | requests, transactions, the log |
-//! | `parse`, `bind`, `select`, `statement`, `access`, `policy`, `plan` | from text to plans |
-//! | `catalog`, `ddl`, `ddl_table` | the schema and its changes |
+//! | `request`, `database`, `timers`, `failover` | requests and outputs, time, replication and failure |
+//! | `core`, `session`, `txn`, `replication` | state, transactions, the log |
+//! | `parse`, `bind`, `call`, `from`, `select`, `statement`, `insert`, `access`, `policy`, `plan` | from text to plans |
+//! | `catalog`, `ddl`, `ddl_table`, `ddl_constraint` | the schema and its changes |
 //! | `heap`, `key`, `lock` | versions, indexes, locks |
-//! | `query`, `execute`, `change`, `expr`, `func`, `types` | running a plan |
+//! | `query`, `group`, `execute`, `change`, `expr`, `func`, `types` | running a plan |
 //!
 //! Left out: serializable and repeatable read, savepoints, triggers, views, outer joins, floating point, any collation but "C".
 
 mod access;
 mod bind;
+mod call;
 mod catalog;
 mod change;
+mod core;
 mod database;
 mod ddl;
+mod ddl_constraint;
 mod ddl_table;
 mod error;
 mod execute;
 mod expr;
+mod failover;
+mod from;
 mod func;
+mod group;
 mod heap;
 mod image;
+mod insert;
 mod key;
 mod lock;
 mod parse;
@@ -35,17 +43,20 @@ mod plan;
 mod policy;
 mod query;
 mod replication;
+mod request;
 mod select;
 mod session;
 mod statement;
+mod timers;
 mod txn;
 mod types;
 
 #[cfg(test)]
 mod tests;
 
-pub use database::{Costs, Database, DbConfig, Output, Request};
+pub use database::Database;
 pub use error::SqlError;
 pub use image::{Image, Source};
 pub use replication::{Change, LogRecord};
+pub use request::{Costs, DbConfig, Output, Request};
 pub use session::SessionId;

@@ -40,7 +40,10 @@ pub fn statements(text: &str) -> PgResult<Vec<Parsed>> {
         let statement = parser.parse_statement().map_err(syntax)?;
         let next = parser.peek_token();
         if !matches!(next.token, Token::SemiColon | Token::EOF) {
-            let mut error = PgError::new("42601", format!("syntax error at or near \"{}\"", next.token));
+            let mut error = PgError::new(
+                "42601",
+                format!("syntax error at or near \"{}\"", next.token),
+            );
             error.at = (next.span.start.line, next.span.start.column);
             return Err(error);
         }
@@ -59,7 +62,11 @@ pub fn statements(text: &str) -> PgResult<Vec<Parsed>> {
 }
 
 fn offset(text: &str, line: u64, column: u64) -> usize {
-    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1) as usize).map(str::len).sum();
+    let start: usize = text
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1) as usize)
+        .map(str::len)
+        .sum();
     let rest = &text[start..];
     let within = rest.char_indices().nth(column.saturating_sub(1) as usize);
     start + within.map_or(rest.len(), |(at, _)| at)
@@ -68,11 +75,16 @@ fn offset(text: &str, line: u64, column: u64) -> usize {
 /// The parser writes places into its message; they become the error's own.
 fn syntax(error: sqlparser::parser::ParserError) -> Box<PgError> {
     let message = error.to_string();
-    let message = message.strip_prefix("sql parser error: ").unwrap_or(&message);
+    let message = message
+        .strip_prefix("sql parser error: ")
+        .unwrap_or(&message);
     let (reason, place) = message.rsplit_once(" at Line: ").unwrap_or((message, ""));
     let mut error = PgError::new("42601", format!("syntax error: {reason}"));
     if let Some((line, column)) = place.split_once(", Column: ") {
-        error.at = (line.trim().parse().unwrap_or(0), column.trim().parse().unwrap_or(0));
+        error.at = (
+            line.trim().parse().unwrap_or(0),
+            column.trim().parse().unwrap_or(0),
+        );
     }
     error
 }
@@ -92,9 +104,21 @@ pub fn only<T: PartialEq + std::fmt::Display>(found: &T, read: &T) -> PgResult<(
         return Ok(());
     }
     let (found, read) = (found.to_string(), read.to_string());
-    let same = found.bytes().zip(read.bytes()).take_while(|(a, b)| a == b).count();
-    let word = found.get(..same).and_then(|text| text.rfind(' ')).map_or(0, |at| at + 1);
-    let near: String = found.get(word..).unwrap_or(&found).chars().take(60).collect();
+    let same = found
+        .bytes()
+        .zip(read.bytes())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let word = found
+        .get(..same)
+        .and_then(|text| text.rfind(' '))
+        .map_or(0, |at| at + 1);
+    let near: String = found
+        .get(word..)
+        .unwrap_or(&found)
+        .chars()
+        .take(60)
+        .collect();
     Err(PgError::unsupported(format!("a clause near `{near}`")))
 }
 
@@ -110,7 +134,10 @@ pub fn ident(ident: &Ident) -> Arc<str> {
 pub fn name(object: &ObjectName) -> PgResult<Arc<str>> {
     match object.0.as_slice() {
         [ObjectNamePart::Identifier(only)] => Ok(ident(only)),
-        [ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(table)] if &*ident(schema) == "public" => Ok(ident(table)),
+        [
+            ObjectNamePart::Identifier(schema),
+            ObjectNamePart::Identifier(table),
+        ] if &*ident(schema) == "public" => Ok(ident(table)),
         _ => Err(PgError::unsupported(format!("the name {object}")).at(object)),
     }
 }

@@ -8,8 +8,12 @@ use std::sync::Arc;
 use ledger::ports::Value;
 use sqlparser::ast;
 
-use super::{error::PgError, expr::Expr, types::Type};
 use super::lock::Mode;
+use super::{
+    error::PgError,
+    expr::Expr,
+    types::{Columns, Type},
+};
 
 /// Where a scan's rows come from.
 #[derive(Clone, Debug)]
@@ -102,7 +106,7 @@ pub struct SelectPlan {
     pub eager: Vec<Expr>,
     pub grouping: Option<Grouping>,
     pub project: Vec<Expr>,
-    pub columns: Vec<(Arc<str>, Type)>,
+    pub columns: Columns,
     pub distinct: bool,
     pub order: Vec<SortKey>,
     /// The access path already delivers this order.
@@ -128,7 +132,11 @@ pub enum InsertSource {
     /// Whole rows, defaults filled in.
     Values(Vec<Vec<Expr>>),
     /// A query whose row is then seen in `slot` by the expressions of the whole row.
-    Query { plan: Arc<SelectPlan>, slot: u16, row: Vec<Expr> },
+    Query {
+        plan: Arc<SelectPlan>,
+        slot: u16,
+        row: Vec<Expr>,
+    },
 }
 
 #[derive(Clone, Debug)]

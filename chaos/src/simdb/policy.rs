@@ -17,18 +17,32 @@ use super::{
 impl Binder<'_> {
     fn row_security_applies(&self, table: &Table) -> PgResult<bool> {
         let role = self.catalog.role(self.role)?;
-        let exempt = role.superuser || role.bypass_rls || (*table.owner == *self.role && !table.force_row_security);
+        let exempt = role.superuser
+            || role.bypass_rls
+            || (*table.owner == *self.role && !table.force_row_security);
         Ok(table.row_security && !exempt)
     }
 
     /// Conditions on the rows that a command may see or touch.
-    pub fn row_security(&mut self, table: &Table, command: Command, rel: &Rel) -> PgResult<Vec<Expr>> {
+    pub fn row_security(
+        &mut self,
+        table: &Table,
+        command: Command,
+        rel: &Rel,
+    ) -> PgResult<Vec<Expr>> {
         self.policies(table, command, rel, |policy| policy.using.as_ref())
     }
 
     /// Conditions on the rows that a command may leave behind.
-    pub fn row_security_check(&mut self, table: &Table, command: Command, rel: &Rel) -> PgResult<Vec<Expr>> {
-        self.policies(table, command, rel, |policy| policy.check.as_ref().or(policy.using.as_ref()))
+    pub fn row_security_check(
+        &mut self,
+        table: &Table,
+        command: Command,
+        rel: &Rel,
+    ) -> PgResult<Vec<Expr>> {
+        self.policies(table, command, rel, |policy| {
+            policy.check.as_ref().or(policy.using.as_ref())
+        })
     }
 
     fn policies(
@@ -47,7 +61,8 @@ impl Binder<'_> {
         let mut any = Vec::new();
         let mut all = Vec::new();
         for policy in &table.policies {
-            let named = policy.roles.is_empty() || policy.roles.iter().any(|role| **role == *self.role);
+            let named =
+                policy.roles.is_empty() || policy.roles.iter().any(|role| **role == *self.role);
             if !named || policy.command.is_some_and(|only| only != command) {
                 continue;
             }
@@ -56,7 +71,12 @@ impl Binder<'_> {
                 Some(expr) => self.condition(expr, &scope)?,
                 None => Expr::Const(Value::Bool(true)),
             };
-            if policy.restrictive { &mut all } else { &mut any }.push(bound);
+            if policy.restrictive {
+                &mut all
+            } else {
+                &mut any
+            }
+            .push(bound);
         }
         self.group = group;
         let mut conditions = Vec::new();
@@ -65,7 +85,8 @@ impl Binder<'_> {
             1 => conjuncts(any.remove(0), &mut conditions),
             _ => conditions.push(Expr::Or(any)),
         }
-        all.into_iter().for_each(|condition| conjuncts(condition, &mut conditions));
+        all.into_iter()
+            .for_each(|condition| conjuncts(condition, &mut conditions));
         Ok(conditions)
     }
 }

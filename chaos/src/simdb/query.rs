@@ -3,22 +3,19 @@
 //! Invariant: reading takes no lock and changes no row, so a query over a snapshot never waits (only a blocking function in its
 //! select list may). Each row met is counted, for the statement's cost.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::{cmp::Ordering, collections::BTreeSet, ops::Bound};
 
 use ledger::ports::Value;
 
 use super::{
     catalog::Catalog,
-    database::Aux,
-    error::{PgError, Run, Stop},
+    core::Aux,
+    error::{PgError, Run},
     expr::{Expr, SLOTS, compare},
+    group::grouped,
     heap::{Heap, Row, Snapshot, Stamp, Store, index_key, row_of},
     key,
-    plan::{Access, Agg, AggFunc, Grouping, Memo, Scan, SelectPlan, SortKey, Source},
+    plan::{Access, Memo, Scan, SelectPlan, SortKey, Source},
     session::Session,
 };
 
@@ -57,7 +54,12 @@ pub fn all_true(conditions: &[Expr], env: &mut Env<'_>) -> Run<bool> {
 }
 
 /// Runs the joins of a plan.
-fn joined<'a>(plan: &'a SelectPlan, level: usize, env: &mut Env<'a>, sink: Sink<'_, 'a>) -> Run<bool> {
+fn joined<'a>(
+    plan: &'a SelectPlan,
+    level: usize,
+    env: &mut Env<'a>,
+    sink: Sink<'_, 'a>,
+) -> Run<bool> {
     let Some(scan) = plan.scans.get(level) else {
         return sink(env);
     };
@@ -76,7 +78,11 @@ fn joined<'a>(plan: &'a SelectPlan, level: usize, env: &mut Env<'a>, sink: Sink<
         }
         Source::Table(id, Some(partition)) => {
             let heap = env.store.heap(*id);
-            let parts = env.catalog.tables.get(id).and_then(|table| table.partitions.as_ref());
+            let parts = env
+                .catalog
+                .tables
+                .get(id)
+                .and_then(|table| table.partitions.as_ref());
             each_row(heap, *id, scan, env, &mut |env, _, data, _| {
                 if parts.and_then(|parts| parts.route(data)) != Some(*partition) {
                     return Ok(true);
@@ -84,7 +90,9 @@ fn joined<'a>(plan: &'a SelectPlan, level: usize, env: &mut Env<'a>, sink: Sink<
                 next(env, data)
             })
         }
-        Source::ControlCheckpoint | Source::Series(..) | Source::Derived(_) => Err(PgError::internal("a computed source was not materialised").into()),
+        Source::ControlCheckpoint | Source::Series(..) | Source::Derived(_) => {
+            Err(PgError::internal("a computed source was not materialised").into())
+        }
     }
 }
 
@@ -92,8 +100,21 @@ fn joined<'a>(plan: &'a SelectPlan, level: usize, env: &mut Env<'a>, sink: Sink<
 type RowSink<'s, 'a> = &'s mut dyn FnMut(&mut Env<'a>, u32, &'a Row, Stamp) -> Run<bool>;
 
 /// The rows of one table that its access path delivers and the snapshot sees.
-fn each_row<'a>(heap: &'a Heap, table: u32, scan: &'a Scan, env: &mut Env<'a>, sink: RowSink<'_, 'a>) -> Run<bool> {
-    let Access::Index { index, equal, low, high, backward } = &scan.access else {
+fn each_row<'a>(
+    heap: &'a Heap,
+    table: u32,
+    scan: &'a Scan,
+    env: &mut Env<'a>,
+    sink: RowSink<'_, 'a>,
+) -> Run<bool> {
+    let Access::Index {
+        index,
+        equal,
+        low,
+        high,
+        backward,
+    } = &scan.access
+    else {
         for (row, chain) in heap.rows.iter().enumerate() {
             let Some(chain) = chain else { continue };
             env.aux.visited += 1;
@@ -112,17 +133,31 @@ fn each_row<'a>(heap: &'a Heap, table: u32, scan: &'a Scan, env: &mut Env<'a>, s
     if to.as_ref().is_some_and(|to| *to < from) {
         return Ok(true);
     }
-    let mut range = heap.indexes[*index].1.range::<[u8], _>((Bound::Included(&from[..]), upper));
+    let mut range = heap.indexes[*index]
+        .1
+        .range::<[u8], _>((Bound::Included(&from[..]), upper));
     loop {
-        let entry = if *backward { range.next_back() } else { range.next() };
+        let entry = if *backward {
+            range.next_back()
+        } else {
+            range.next()
+        };
         let Some(entry) = entry else { return Ok(true) };
         env.aux.visited += 1;
         let row = row_of(entry);
-        let Some(chain) = heap.chain(row) else { continue };
-        let Some((data, stamp)) = chain.visible(&env.snapshot) else { continue };
+        let Some(chain) = heap.chain(row) else {
+            continue;
+        };
+        let Some((data, stamp)) = chain.visible(&env.snapshot) else {
+            continue;
+        };
         if !chain.older.is_empty() {
             // Several versions: this entry may be another version's.
-            let own = env.catalog.tables.get(&table).and_then(|table| index_key(&table.indexes[*index], data, row));
+            let own = env
+                .catalog
+                .tables
+                .get(&table)
+                .and_then(|table| index_key(&table.indexes[*index], data, row));
             if own.as_ref() != Some(entry) {
                 continue;
             }
@@ -135,7 +170,12 @@ fn each_row<'a>(heap: &'a Heap, table: u32, scan: &'a Scan, env: &mut Env<'a>, s
 
 /// First key and end of an index range; `None` when a bound is NULL: nothing can match.
 #[expect(clippy::type_complexity, reason = "a range of byte strings, used once")]
-fn bounds(equal: &[Expr], low: Option<&(Expr, bool)>, high: Option<&(Expr, bool)>, env: &mut Env<'_>) -> Run<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+fn bounds(
+    equal: &[Expr],
+    low: Option<&(Expr, bool)>,
+    high: Option<&(Expr, bool)>,
+    env: &mut Env<'_>,
+) -> Run<Option<(Vec<u8>, Option<Vec<u8>>)>> {
     let mut from = Vec::with_capacity(48);
     for value in equal {
         let value = value.eval(env)?;
@@ -196,8 +236,19 @@ pub fn candidates<'a>(plan: &'a SelectPlan, env: &mut Env<'a>) -> Run<Vec<Candid
     each_row(heap, id, scan, env, &mut |env, row, data, stamp| {
         env.rows[slot] = data;
         if all_true(&scan.filter, env)? {
-            let keys = if plan.ordered { Vec::new() } else { sort_values(&plan.order, env)? };
-            found.push((keys, Candidate { row, data: data.clone(), stamp }));
+            let keys = if plan.ordered {
+                Vec::new()
+            } else {
+                sort_values(&plan.order, env)?
+            };
+            found.push((
+                keys,
+                Candidate {
+                    row,
+                    data: data.clone(),
+                    stamp,
+                },
+            ));
         }
         Ok(true)
     })?;
@@ -207,7 +258,7 @@ pub fn candidates<'a>(plan: &'a SelectPlan, env: &mut Env<'a>) -> Run<Vec<Candid
     Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
-fn sort_values(order: &[SortKey], env: &mut Env<'_>) -> Run<Vec<Value>> {
+pub(super) fn sort_values(order: &[SortKey], env: &mut Env<'_>) -> Run<Vec<Value>> {
     order.iter().map(|key| key.expr.eval(env)).collect()
 }
 
@@ -233,7 +284,9 @@ fn sort_order(order: &[SortKey], a: &[Value], b: &[Value]) -> Ordering {
 pub fn count_of(expr: Option<&Expr>, what: &str, env: &mut Env<'_>) -> Run<Option<usize>> {
     match expr.map(|expr| expr.eval(env)).transpose()? {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Int(count)) if count >= 0 => Ok(Some(usize::try_from(count).unwrap_or(usize::MAX))),
+        Some(Value::Int(count)) if count >= 0 => {
+            Ok(Some(usize::try_from(count).unwrap_or(usize::MAX)))
+        }
         Some(_) => {
             let state = if what == "LIMIT" { "2201W" } else { "2201X" };
             Err(PgError::new(state, format!("{what} must not be negative")).into())
@@ -246,19 +299,35 @@ pub fn rows(plan: &SelectPlan, env: &mut Env<'_>, stop_at: usize) -> Run<Vec<Vec
     eager(plan, env)?;
     let limit = count_of(plan.limit.as_ref(), "LIMIT", env)?;
     let offset = count_of(plan.offset.as_ref(), "OFFSET", env)?.unwrap_or(0);
-    let wanted = limit.unwrap_or(usize::MAX).min(stop_at).saturating_add(offset);
+    let wanted = limit
+        .unwrap_or(usize::MAX)
+        .min(stop_at)
+        .saturating_add(offset);
     let mut out = match &plan.grouping {
         Some(grouping) => grouped(plan, grouping, env)?,
-        None => plain(plan, env, if plan.ordered || plan.order.is_empty() { wanted } else { usize::MAX })?,
+        None => plain(
+            plan,
+            env,
+            if plan.ordered || plan.order.is_empty() {
+                wanted
+            } else {
+                usize::MAX
+            },
+        )?,
     };
     if !plan.ordered && !plan.order.is_empty() {
         out.sort_by(|(a, _), (b, _)| sort_order(&plan.order, a, b));
     }
-    Ok(out.into_iter().map(|(_, row)| row).skip(offset).take(wanted.saturating_sub(offset)).collect())
+    Ok(out
+        .into_iter()
+        .map(|(_, row)| row)
+        .skip(offset)
+        .take(wanted.saturating_sub(offset))
+        .collect())
 }
 
 /// Sort values and output values of each row.
-type Output = Vec<(Vec<Value>, Vec<Value>)>;
+pub(super) type Output = Vec<(Vec<Value>, Vec<Value>)>;
 
 fn plain(plan: &SelectPlan, env: &mut Env<'_>, wanted: usize) -> Run<Output> {
     let mut out = Output::new();
@@ -271,7 +340,11 @@ fn plain(plan: &SelectPlan, env: &mut Env<'_>, wanted: usize) -> Run<Output> {
         if plan.distinct && !seen.insert(row.clone()) {
             return Ok(true);
         }
-        let keys = if plan.ordered { Vec::new() } else { sort_values(&plan.order, env)? };
+        let keys = if plan.ordered {
+            Vec::new()
+        } else {
+            sort_values(&plan.order, env)?
+        };
         out.push((keys, row));
         Ok(out.len() < wanted)
     })?;
@@ -287,17 +360,29 @@ pub fn project(list: &[Expr], env: &mut Env<'_>) -> Run<Vec<Value>> {
 }
 
 /// Computed sources are filled in first; their rows live in this frame, the environment is narrowed to it.
-fn each_joined(plan: &SelectPlan, env: &mut Env<'_>, sink: &mut dyn FnMut(&mut Env<'_>) -> Run<bool>) -> Run<()> {
+pub(super) fn each_joined(
+    plan: &SelectPlan,
+    env: &mut Env<'_>,
+    sink: &mut dyn FnMut(&mut Env<'_>) -> Run<bool>,
+) -> Run<()> {
     if !all_true(&plan.guard, env)? {
         return Ok(());
     }
-    let computed = plan.scans.iter().position(|scan| !matches!(scan.source, Source::Table(..)));
+    let computed = plan
+        .scans
+        .iter()
+        .position(|scan| !matches!(scan.source, Source::Table(..)));
     let Some(at) = computed else {
-        narrowed(env, |env| joined(plan, 0, env, &mut |env| sink(env)).map(|_| ()))?;
+        narrowed(env, |env| {
+            joined(plan, 0, env, &mut |env| sink(env)).map(|_| ())
+        })?;
         return Ok(());
     };
     if plan.scans.len() > 1 {
-        return Err(PgError::unsupported("joining a function or a subquery in FROM with something else").into());
+        return Err(PgError::unsupported(
+            "joining a function or a subquery in FROM with something else",
+        )
+        .into());
     }
     let scan = &plan.scans[at];
     let made = computed_rows(&scan.source, env)?;
@@ -305,7 +390,11 @@ fn each_joined(plan: &SelectPlan, env: &mut Env<'_>, sink: &mut dyn FnMut(&mut E
     for row in &made {
         let go_on = narrowed(env, |env| {
             env.rows[usize::from(scan.slot)] = row;
-            if all_true(&scan.filter, env)? { sink(env) } else { Ok(true) }
+            if all_true(&scan.filter, env)? {
+                sink(env)
+            } else {
+                Ok(true)
+            }
         })?;
         if !go_on {
             break;
@@ -334,8 +423,12 @@ fn computed_rows(source: &Source, env: &mut Env<'_>) -> Run<Vec<Vec<Value>>> {
     match source {
         Source::ControlCheckpoint => Ok(vec![vec![Value::Int(env.aux.timeline.into())]]),
         Source::Series(from, to) => match (from.eval(env)?, to.eval(env)?) {
-            (Value::Int(from), Value::Int(to)) if to.saturating_sub(from) <= 1_000_000 => Ok((from..=to).map(|at| vec![Value::Int(at)]).collect()),
-            (Value::Int(_), Value::Int(_)) => Err(PgError::unsupported("more than a million rows of generate_series()").into()),
+            (Value::Int(from), Value::Int(to)) if to.saturating_sub(from) <= 1_000_000 => {
+                Ok((from..=to).map(|at| vec![Value::Int(at)]).collect())
+            }
+            (Value::Int(_), Value::Int(_)) => {
+                Err(PgError::unsupported("more than a million rows of generate_series()").into())
+            }
             _ => Ok(Vec::new()),
         },
         Source::Derived(plan) => rows(plan, env, usize::MAX),
@@ -343,92 +436,20 @@ fn computed_rows(source: &Source, env: &mut Env<'_>) -> Run<Vec<Vec<Value>>> {
     }
 }
 
-struct State {
-    value: Value,
-    count: i64,
-    seen: BTreeSet<Value>,
-}
-
-fn grouped(plan: &SelectPlan, grouping: &Grouping, env: &mut Env<'_>) -> Run<Output> {
-    // Groups in the order of their first row; the map finds them.
-    let mut groups: Vec<(Vec<Value>, Vec<State>)> = Vec::new();
-    let mut index: BTreeMap<Vec<Value>, usize> = BTreeMap::new();
-    let fresh = || grouping.aggs.iter().map(|_| State { value: Value::Null, count: 0, seen: BTreeSet::new() }).collect();
-    if grouping.keys.is_empty() {
-        groups.push((Vec::new(), fresh()));
-        index.insert(Vec::new(), 0);
-    }
-    each_joined(plan, env, &mut |env| {
-        let keys = project(&grouping.keys, env)?;
-        let at = match index.get(&keys) {
-            Some(at) => *at,
-            None => {
-                index.insert(keys.clone(), groups.len());
-                groups.push((keys, fresh()));
-                groups.len() - 1
-            }
-        };
-        for (agg, state) in grouping.aggs.iter().zip(&mut groups[at].1) {
-            accumulate(agg, state, env)?;
-        }
-        Ok(true)
-    })?;
-    let mut out = Output::new();
-    let mut seen = BTreeSet::new();
-    for (mut row, states) in groups {
-        row.extend(grouping.aggs.iter().zip(states).map(|(agg, state)| match agg.func {
-            AggFunc::CountRows | AggFunc::Count => Value::Int(state.count),
-            _ => state.value,
-        }));
-        narrowed(env, |env| {
-            env.rows[usize::from(grouping.slot)] = &row;
-            if !all_true(&grouping.having, env)? {
-                return Ok(());
-            }
-            let values = project(&plan.project, env)?;
-            if plan.distinct && !seen.insert(values.clone()) {
-                return Ok(());
-            }
-            let keys = if plan.ordered { Vec::new() } else { sort_values(&plan.order, env)? };
-            out.push((keys, values));
-            Ok(())
-        })?;
-    }
-    Ok(out)
-}
-
-fn accumulate(agg: &Agg, state: &mut State, env: &mut Env<'_>) -> Run<()> {
-    let value = match &agg.arg {
-        None => {
-            state.count += 1;
-            return Ok(());
-        }
-        Some(arg) => arg.eval(env)?,
-    };
-    if matches!(value, Value::Null) || (agg.distinct && !state.seen.insert(value.clone())) {
-        return Ok(());
-    }
-    state.count += 1;
-    let overflow = || Stop::Error(PgError::new("22003", "bigint out of range"));
-    state.value = match (agg.func, &state.value, value) {
-        (AggFunc::Sum, Value::Int(sum), Value::Int(value)) => Value::Int(sum.checked_add(value).ok_or_else(overflow)?),
-        (AggFunc::Sum, Value::Interval(sum), Value::Interval(value)) => Value::Interval(sum.checked_add(value).ok_or_else(overflow)?),
-        (AggFunc::BoolAnd, Value::Bool(all), Value::Bool(value)) => Value::Bool(*all && value),
-        (AggFunc::BoolOr, Value::Bool(any), Value::Bool(value)) => Value::Bool(*any || value),
-        (AggFunc::Min, old, value) if compare(old, &value).is_some_and(Ordering::is_lt) => old.clone(),
-        (AggFunc::Max, old, value) if compare(old, &value).is_some_and(Ordering::is_gt) => old.clone(),
-        (_, _, value) => value,
-    };
-    Ok(())
-}
-
 /// A scalar subquery: its only row's only column, or NULL.
 pub fn scalar(plan: &SelectPlan, env: &mut Env<'_>) -> Run<Value> {
     let mut found = rows(plan, env, 2)?;
     if found.len() > 1 {
-        return Err(PgError::new("21000", "more than one row returned by a subquery used as an expression").into());
+        return Err(PgError::new(
+            "21000",
+            "more than one row returned by a subquery used as an expression",
+        )
+        .into());
     }
-    Ok(found.pop().and_then(|mut row| row.pop()).unwrap_or(Value::Null))
+    Ok(found
+        .pop()
+        .and_then(|mut row| row.pop())
+        .unwrap_or(Value::Null))
 }
 
 /// EXISTS.
@@ -450,7 +471,9 @@ pub fn exists(plan: &SelectPlan, env: &mut Env<'_>) -> Run<bool> {
         env.memos[memo] = Some(values);
     }
     let probe = project(&hash.outer, env)?;
-    Ok(env.memos[memo].as_ref().is_some_and(|values| values.contains(&probe)))
+    Ok(env.memos[memo]
+        .as_ref()
+        .is_some_and(|values| values.contains(&probe)))
 }
 
 /// x IN (subquery).

@@ -6,18 +6,19 @@
 use std::sync::Arc;
 
 use ledger::ports::Value;
-use sqlparser::ast::{self, SetExpr, TableFactor};
+use sqlparser::ast::{self, SetExpr};
 
 use super::{
     access,
-    bind::{Binder, Group, Rel, Scope, has_aggregate},
-    catalog::{Command, Relation, Table, privilege},
+    bind::{Binder, Group, Scope},
+    call::has_aggregate,
+    catalog::{Command, Table, privilege},
     error::{PgError, PgResult},
     expr::Expr,
     lock::Mode,
     parse::{blank, ident, name, only},
     plan::{Access, Grouping, HashKeys, Scan, SelectPlan, SortKey, Source, WaitPolicy},
-    types::{CastContext, Type},
+    types::{CastContext, Columns, Type},
 };
 
 /// Flattens a conjunction.
@@ -34,7 +35,9 @@ pub fn slots_of(expr: &Expr) -> u16 {
     let mut bits = 0;
     expr.walk(&mut |part| match part {
         Expr::Col(slot, _) => bits |= 1 << slot,
-        Expr::Exists(plan, _) | Expr::Scalar(plan) | Expr::InQuery(_, plan, _) => bits |= outer_slots(&plan.0),
+        Expr::Exists(plan, _) | Expr::Scalar(plan) | Expr::InQuery(_, plan, _) => {
+            bits |= outer_slots(&plan.0)
+        }
         _ => {}
     });
     bits
@@ -72,12 +75,19 @@ fn outer_slots(plan: &SelectPlan) -> u16 {
 impl Binder<'_> {
     /// Moves what depends on no row into slots that are evaluated once per execution.
     pub fn hoist(&mut self, expr: &mut Expr) {
-        if matches!(expr, Expr::Const(_) | Expr::Param(_) | Expr::Col(..) | Expr::Once(..)) {
+        if matches!(
+            expr,
+            Expr::Const(_) | Expr::Param(_) | Expr::Col(..) | Expr::Once(..)
+        ) {
             return;
         }
         let mut constant = self.allow_once;
         expr.walk(&mut |part| match part {
-            Expr::Col(..) | Expr::Exists(..) | Expr::Scalar(_) | Expr::InQuery(..) | Expr::Once(..) => constant = false,
+            Expr::Col(..)
+            | Expr::Exists(..)
+            | Expr::Scalar(_)
+            | Expr::InQuery(..)
+            | Expr::Once(..) => constant = false,
             Expr::Call(func, _) => constant &= func.stable(),
             _ => {}
         });
@@ -91,23 +101,39 @@ impl Binder<'_> {
     }
 
     /// Compiles a query.
-    pub fn query(&mut self, query: &ast::Query, parent: Option<&Scope<'_>>) -> PgResult<SelectPlan> {
+    pub fn query(
+        &mut self,
+        query: &ast::Query,
+        parent: Option<&Scope<'_>>,
+    ) -> PgResult<SelectPlan> {
         let SetExpr::Select(select) = query.body.as_ref() else {
-            return Err(PgError::unsupported(format!("the query `{query}`: only SELECT")).at(query));
+            return Err(
+                PgError::unsupported(format!("the query `{query}`: only SELECT")).at(query),
+            );
         };
         check_shape(query, select).map_err(|error| error.at(query))?;
         let mut parts = self.from(select, parent)?;
         let rels = std::mem::take(&mut parts.rels);
-        let scope = Scope { rels: &rels, parent };
+        let scope = Scope {
+            rels: &rels,
+            parent,
+        };
         let (lock, for_update) = lock_clause(query)?;
-        if lock.is_some() && (parts.scans.len() != 1 || !matches!(parts.scans[0].source, Source::Table(_, None))) {
+        if lock.is_some()
+            && (parts.scans.len() != 1 || !matches!(parts.scans[0].source, Source::Table(_, None)))
+        {
             return Err(PgError::unsupported("FOR UPDATE of anything but one table").at(query));
         }
-        if for_update && let Some(Source::Table(table, _)) = parts.scans.first().map(|scan| scan.source.clone()) {
+        if for_update
+            && let Some(Source::Table(table, _)) =
+                parts.scans.first().map(|scan| scan.source.clone())
+        {
             self.need(table, privilege::UPDATE)?;
             self.lock_table(table, Mode::RowShare);
             let table = self.catalog.table(table)?.clone();
-            parts.conjuncts.extend(self.row_security(&table, Command::Update, &rels[0])?);
+            parts
+                .conjuncts
+                .extend(self.row_security(&table, Command::Update, &rels[0])?);
         }
         for on in &parts.on {
             conjuncts(self.condition(on, &scope)?, &mut parts.conjuncts);
@@ -125,7 +151,11 @@ impl Binder<'_> {
             grouping.aggs = group.aggs;
         }
         if lock.is_some() && (plan.grouping.is_some() || plan.distinct) {
-            return Err(PgError::new("0A000", "FOR UPDATE is not allowed with aggregates or DISTINCT").at(query));
+            return Err(PgError::new(
+                "0A000",
+                "FOR UPDATE is not allowed with aggregates or DISTINCT",
+            )
+            .at(query));
         }
         plan.lock = lock;
         self.place(&mut plan, parts.scans, parts.conjuncts)?;
@@ -133,18 +163,30 @@ impl Binder<'_> {
     }
 
     /// Puts each conjunct where it can first be judged and picks the access paths.
-    pub fn place(&mut self, plan: &mut SelectPlan, mut scans: Vec<Scan>, mut conjuncts: Vec<Expr>) -> PgResult<()> {
+    pub fn place(
+        &mut self,
+        plan: &mut SelectPlan,
+        mut scans: Vec<Scan>,
+        mut conjuncts: Vec<Expr>,
+    ) -> PgResult<()> {
         for conjunct in &mut conjuncts {
             self.hoist(conjunct);
             if let Expr::Cmp(_, a, b) = conjunct {
                 let sides = [&**a, &**b];
-                plan.eager.extend(sides.into_iter().filter(|side| matches!(side, Expr::Once(..))).cloned());
+                plan.eager.extend(
+                    sides
+                        .into_iter()
+                        .filter(|side| matches!(side, Expr::Once(..)))
+                        .cloned(),
+                );
             }
         }
         let own: u16 = scans.iter().map(|scan| 1 << scan.slot).sum();
         let mut rest = Vec::new();
         for conjunct in conjuncts {
-            let level = scans.iter().rposition(|scan| slots_of(&conjunct) & own & (1 << scan.slot) != 0);
+            let level = scans
+                .iter()
+                .rposition(|scan| slots_of(&conjunct) & own & (1 << scan.slot) != 0);
             match level {
                 Some(level) => scans[level].recheck.push(conjunct),
                 None => rest.push(conjunct),
@@ -155,7 +197,9 @@ impl Binder<'_> {
             let single = at == 0 && plan.grouping.is_none();
             let order = if single { &plan.order[..] } else { &[] };
             let ordered = match scan.source {
-                Source::Table(id, None) => access::choose(self.catalog.table(id)?, scan, order, plan.limit.is_some()),
+                Source::Table(id, None) => {
+                    access::choose(self.catalog.table(id)?, scan, order, plan.limit.is_some())
+                }
                 _ => {
                     scan.filter = scan.recheck.clone();
                     false
@@ -171,132 +215,6 @@ impl Binder<'_> {
         }
         plan.scans = scans;
         Ok(())
-    }
-
-    fn from(&mut self, select: &ast::Select, parent: Option<&Scope<'_>>) -> PgResult<From> {
-        let mut from = From::default();
-        for item in &select.from {
-            self.factor(&item.relation, parent, &mut from)?;
-            for join in &item.joins {
-                self.factor(&join.relation, parent, &mut from)?;
-                match &join.join_operator {
-                    _ if join.global => return Err(PgError::unsupported("GLOBAL JOIN")),
-                    ast::JoinOperator::Join(ast::JoinConstraint::On(on)) | ast::JoinOperator::Inner(ast::JoinConstraint::On(on)) => from.on.push(on.clone()),
-                    ast::JoinOperator::CrossJoin(ast::JoinConstraint::None) => {}
-                    _ => return Err(PgError::unsupported(format!("the join `{join}`: only [INNER] JOIN … ON and CROSS JOIN")).at(&join.relation)),
-                }
-            }
-        }
-        Ok(from)
-    }
-
-    fn factor(&mut self, factor: &TableFactor, parent: Option<&Scope<'_>>, from: &mut From) -> PgResult<()> {
-        let (source, default, mut columns, alias) = self.factor_source(factor, parent).map_err(|error| error.at(factor))?;
-        let called = match alias {
-            None => default,
-            Some(alias) => {
-                for (at, column) in alias.columns.iter().enumerate() {
-                    match (columns.get_mut(at), &column.data_type) {
-                        (Some(slot), None) => slot.0 = ident(&column.name),
-                        _ => return Err(PgError::unsupported(format!("the alias `{alias}`")).at(factor)),
-                    }
-                }
-                // A function's only column is called as the function's alias.
-                if matches!(source, Source::Series(..)) && alias.columns.is_empty() {
-                    columns[0].0 = ident(&alias.name);
-                }
-                ident(&alias.name)
-            }
-        };
-        if from.rels.iter().any(|rel| rel.alias == called) {
-            return Err(PgError::new("42712", format!("table name \"{called}\" specified more than once")).at(factor));
-        }
-        let rel = Rel { alias: called, slot: self.fresh_slot()?, columns };
-        if let Source::Table(id, None) = source {
-            let table = self.catalog.table(id)?.clone();
-            from.conjuncts.extend(self.row_security(&table, Command::Select, &rel)?);
-        }
-        from.scans.push(Scan { slot: rel.slot, source, access: Access::Scan, filter: Vec::new(), recheck: Vec::new() });
-        from.rels.push(rel);
-        Ok(())
-    }
-
-    fn factor_source<'f>(&mut self, factor: &'f TableFactor, parent: Option<&Scope<'_>>) -> PgResult<FactorSource<'f>> {
-        match factor {
-            TableFactor::Table {
-                name: object,
-                alias,
-                args,
-                with_hints,
-                version: None,
-                with_ordinality: false,
-                partitions,
-                json_path: None,
-                sample: None,
-                index_hints,
-            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
-                let called = name(object)?;
-                if let Some(args) = args {
-                    if args.settings.is_some() {
-                        return Err(PgError::unsupported(format!("`{factor}` in FROM")));
-                    }
-                    let (source, columns) = self.function_source(&called, &args.args, parent)?;
-                    return Ok((source, called, columns, alias.as_ref()));
-                }
-                let (id, partition) = match self.catalog.relation(&called)? {
-                    Relation::Table(id) => (id, None),
-                    Relation::Partition(id, partition) => (id, Some(partition)),
-                    _ => return Err(PgError::new("42809", format!("cannot open relation \"{called}\""))),
-                };
-                let columns = self.table_source(id, partition)?;
-                Ok((Source::Table(id, partition), called, columns, alias.as_ref()))
-            }
-            TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None } => {
-                let plan = self.query(subquery, None)?;
-                let columns = plan.columns.clone();
-                Ok((Source::Derived(Arc::new(plan)), "".into(), columns, Some(alias)))
-            }
-            _ => Err(PgError::unsupported(format!("`{factor}` in FROM"))),
-        }
-    }
-
-    fn table_source(&mut self, id: u32, partition: Option<u16>) -> PgResult<Vec<(Arc<str>, Type)>> {
-        let table = self.catalog.table(id)?.clone();
-        self.lock_table(id, Mode::AccessShare);
-        match &table.partitions {
-            // Read by its own name, a partition has its own privileges: its owner's only.
-            Some(parts) if partition.is_some() => {
-                let leaf = partition.map_or(&table.name, |at| &parts.parts[usize::from(at)].name);
-                let none = Default::default();
-                if self.denied.is_none() && !self.catalog.allows(self.role, &table.owner, &none, privilege::SELECT) {
-                    self.denied = Some(PgError::new("42501", format!("permission denied for table {leaf}")));
-                }
-            }
-            _ => self.need(id, privilege::SELECT)?,
-        }
-        Ok(columns_of(&table))
-    }
-
-    fn function_source(&mut self, called: &str, args: &[ast::FunctionArg], parent: Option<&Scope<'_>>) -> PgResult<(Source, Vec<(Arc<str>, Type)>)> {
-        match called {
-            "pg_control_checkpoint" if args.is_empty() => Ok((Source::ControlCheckpoint, vec![("timeline_id".into(), Type::Int4)])),
-            "generate_series" if args.len() == 2 => {
-                let mut bounds = Vec::new();
-                let scope = Scope { rels: &[], parent };
-                for arg in args {
-                    let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = arg else {
-                        return Err(PgError::unsupported(format!("the argument {arg}")));
-                    };
-                    bounds.push(self.typed(expr, &scope, Type::Int8, CastContext::Implicit)?);
-                }
-                match <[Expr; 2]>::try_from(bounds) {
-                    // Typed as PostgreSQL types two integer literals, the case at hand.
-                    Ok([low, high]) => Ok((Source::Series(low, high), vec![("generate_series".into(), Type::Int4)])),
-                    Err(_) => Err(PgError::internal("two bounds")),
-                }
-            }
-            _ => Err(PgError::unsupported(format!("the function {called}() in FROM"))),
-        }
     }
 
     fn grouping(&mut self, select: &ast::Select, scope: &Scope<'_>) -> PgResult<Option<Group>> {
@@ -323,11 +241,20 @@ impl Binder<'_> {
             }
             keys.push((expr.clone(), bound, ty));
         }
-        Ok(Some(Group { slot: self.fresh_slot()?, keys, aggs: Vec::new() }))
+        Ok(Some(Group {
+            slot: self.fresh_slot()?,
+            keys,
+            aggs: Vec::new(),
+        }))
     }
 
     /// Select list, HAVING, ORDER BY, LIMIT.
-    fn output(&mut self, query: &ast::Query, select: &ast::Select, scope: &Scope<'_>) -> PgResult<SelectPlan> {
+    fn output(
+        &mut self,
+        query: &ast::Query,
+        select: &ast::Select,
+        scope: &Scope<'_>,
+    ) -> PgResult<SelectPlan> {
         let (mut project, columns) = self.projection(&select.projection, scope)?;
         let mut having = Vec::new();
         if let Some(expr) = &select.having {
@@ -342,13 +269,28 @@ impl Binder<'_> {
                 let expr = self.order_expr(&item.expr, &project, &columns, scope)?;
                 let descending = item.options.sort == Some(ast::OrderBySort::Desc);
                 let nulls_first = item.options.nulls_first.unwrap_or(descending);
-                order.push(SortKey { expr, descending, nulls_first });
+                order.push(SortKey {
+                    expr,
+                    descending,
+                    nulls_first,
+                });
             }
         }
         let (mut limit, mut offset) = self.limit(query)?;
-        let hoisted = project.iter_mut().chain(having.iter_mut()).chain(order.iter_mut().map(|key| &mut key.expr));
-        hoisted.chain(&mut limit).chain(&mut offset).for_each(|expr| self.hoist(expr));
-        let grouping = self.group.as_ref().map(|group| Grouping { slot: group.slot, keys: Vec::new(), aggs: Vec::new(), having });
+        let hoisted = project
+            .iter_mut()
+            .chain(having.iter_mut())
+            .chain(order.iter_mut().map(|key| &mut key.expr));
+        hoisted
+            .chain(&mut limit)
+            .chain(&mut offset)
+            .for_each(|expr| self.hoist(expr));
+        let grouping = self.group.as_ref().map(|group| Grouping {
+            slot: group.slot,
+            keys: Vec::new(),
+            aggs: Vec::new(),
+            having,
+        });
         Ok(SelectPlan {
             guard: Vec::new(),
             scans: Vec::new(),
@@ -366,13 +308,34 @@ impl Binder<'_> {
         })
     }
 
-    fn order_expr(&mut self, expr: &ast::Expr, project: &[Expr], columns: &[(Arc<str>, Type)], scope: &Scope<'_>) -> PgResult<Expr> {
+    fn order_expr(
+        &mut self,
+        expr: &ast::Expr,
+        project: &[Expr],
+        columns: &[(Arc<str>, Type)],
+        scope: &Scope<'_>,
+    ) -> PgResult<Expr> {
         let at = match expr {
-            ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(text, _), .. }) => {
-                let at = text.parse::<usize>().ok().and_then(|at| at.checked_sub(1)).filter(|at| *at < project.len());
-                Some(at.ok_or_else(|| PgError::new("42P10", format!("ORDER BY position {text} is not in select list")).at(expr))?)
+            ast::Expr::Value(ast::ValueWithSpan {
+                value: ast::Value::Number(text, _),
+                ..
+            }) => {
+                let at = text
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|at| at.checked_sub(1))
+                    .filter(|at| *at < project.len());
+                Some(at.ok_or_else(|| {
+                    PgError::new(
+                        "42P10",
+                        format!("ORDER BY position {text} is not in select list"),
+                    )
+                    .at(expr)
+                })?)
             }
-            ast::Expr::Identifier(column) => columns.iter().position(|(name, _)| *name == ident(column)),
+            ast::Expr::Identifier(column) => {
+                columns.iter().position(|(name, _)| *name == ident(column))
+            }
             _ => None,
         };
         match at {
@@ -382,13 +345,24 @@ impl Binder<'_> {
     }
 
     fn limit(&mut self, query: &ast::Query) -> PgResult<(Option<Expr>, Option<Expr>)> {
-        let none = Scope { rels: &[], parent: None };
-        let mut bound = |expr: &ast::Expr| self.typed(expr, &none, Type::Int8, CastContext::Implicit);
+        let none = Scope {
+            rels: &[],
+            parent: None,
+        };
+        let mut bound =
+            |expr: &ast::Expr| self.typed(expr, &none, Type::Int8, CastContext::Implicit);
         match &query.limit_clause {
             None => Ok((None, None)),
-            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+            Some(ast::LimitClause::LimitOffset {
+                limit,
+                offset,
+                limit_by,
+            }) if limit_by.is_empty() => {
                 let limit = limit.as_ref().map(&mut bound).transpose()?;
-                let offset = offset.as_ref().map(|offset| bound(&offset.value)).transpose()?;
+                let offset = offset
+                    .as_ref()
+                    .map(|offset| bound(&offset.value))
+                    .transpose()?;
                 Ok((limit, offset))
             }
             Some(clause) => Err(PgError::unsupported(format!("the clause `{clause}`"))),
@@ -396,14 +370,21 @@ impl Binder<'_> {
     }
 
     /// A select list or a RETURNING list.
-    pub fn projection(&mut self, items: &[ast::SelectItem], scope: &Scope<'_>) -> PgResult<(Vec<Expr>, Vec<(Arc<str>, Type)>)> {
+    pub fn projection(
+        &mut self,
+        items: &[ast::SelectItem],
+        scope: &Scope<'_>,
+    ) -> PgResult<(Vec<Expr>, Columns)> {
         let mut project = Vec::new();
         let mut columns = Vec::new();
         for item in items {
             let (expr, alias) = match item {
                 ast::SelectItem::UnnamedExpr(expr) => (expr, None),
                 ast::SelectItem::ExprWithAlias { expr, alias } => (expr, Some(ident(alias))),
-                ast::SelectItem::Wildcard(options) if *options == ast::WildcardAdditionalOptions::default() && self.group.is_none() => {
+                ast::SelectItem::Wildcard(options)
+                    if *options == ast::WildcardAdditionalOptions::default()
+                        && self.group.is_none() =>
+                {
                     for rel in scope.rels {
                         for (at, (name, ty)) in rel.columns.iter().enumerate() {
                             project.push(Expr::Col(rel.slot, at as u16));
@@ -412,7 +393,9 @@ impl Binder<'_> {
                     }
                     continue;
                 }
-                _ => return Err(PgError::unsupported(format!("`{item}` in a select list")).at(item)),
+                _ => {
+                    return Err(PgError::unsupported(format!("`{item}` in a select list")).at(item));
+                }
             };
             let (bound, ty) = self.bind(expr, scope)?;
             let shown = if ty == Type::Unknown { Type::Text } else { ty };
@@ -423,20 +406,12 @@ impl Binder<'_> {
     }
 }
 
-type FactorSource<'f> = (Source, Arc<str>, Vec<(Arc<str>, Type)>, Option<&'f ast::TableAlias>);
-
-/// FROM as compiled so far.
-#[derive(Default)]
-struct From {
-    rels: Vec<Rel>,
-    scans: Vec<Scan>,
-    on: Vec<ast::Expr>,
-    /// Row security.
-    conjuncts: Vec<Expr>,
-}
-
-pub fn columns_of(table: &Table) -> Vec<(Arc<str>, Type)> {
-    table.columns.iter().map(|column| (column.name.clone(), column.ty)).collect()
+pub fn columns_of(table: &Table) -> Columns {
+    table
+        .columns
+        .iter()
+        .map(|column| (column.name.clone(), column.ty))
+        .collect()
 }
 
 /// PostgreSQL's name of an unnamed output column.
@@ -453,7 +428,13 @@ fn output_name(expr: &ast::Expr) -> Arc<str> {
 fn lock_clause(query: &ast::Query) -> PgResult<(Option<(Mode, WaitPolicy)>, bool)> {
     match query.locks.as_slice() {
         [] => Ok((None, false)),
-        [ast::LockClause { lock_type, of: None, nonblock }] => {
+        [
+            ast::LockClause {
+                lock_type,
+                of: None,
+                nonblock,
+            },
+        ] => {
             let mode = match lock_type {
                 ast::LockType::Update => Mode::Update,
                 ast::LockType::Share => Mode::RowShared,
@@ -465,7 +446,9 @@ fn lock_clause(query: &ast::Query) -> PgResult<(Option<(Mode, WaitPolicy)>, bool
             };
             Ok((Some((mode, policy)), true))
         }
-        _ => Err(PgError::unsupported("several locking clauses, or FOR UPDATE OF")),
+        _ => Err(PgError::unsupported(
+            "several locking clauses, or FOR UPDATE OF",
+        )),
     }
 }
 
@@ -503,15 +486,23 @@ fn check_shape(query: &ast::Query, select: &ast::Select) -> PgResult<()> {
 
 /// Turns the correlated equalities of an EXISTS subquery into hash keys, if nothing else ties it to its outer query.
 pub fn hash_keys(plan: &mut SelectPlan, memos: &mut usize) {
-    let plain = plan.scans.len() == 1 && plan.grouping.is_none() && plan.limit.is_none() && plan.lock.is_none();
+    let plain = plan.scans.len() == 1
+        && plan.grouping.is_none()
+        && plan.limit.is_none()
+        && plan.lock.is_none();
     if !plain || !matches!(plan.scans[0].source, Source::Table(..)) {
         return;
     }
     let own = 1 << plan.scans[0].slot;
     let scan = &plan.scans[0];
     // An index that is entered with the outer row's value is better than reading all.
-    if let Access::Index { equal, low, high, .. } = &scan.access {
-        let mut bounds = equal.iter().chain(low.iter().chain(high).map(|(bound, _)| bound));
+    if let Access::Index {
+        equal, low, high, ..
+    } = &scan.access
+    {
+        let mut bounds = equal
+            .iter()
+            .chain(low.iter().chain(high).map(|(bound, _)| bound));
         if bounds.any(|bound| slots_of(bound) != 0) {
             return;
         }
@@ -522,11 +513,15 @@ pub fn hash_keys(plan: &mut SelectPlan, memos: &mut usize) {
     for conjunct in &scan.recheck {
         let ties = slots_of(conjunct) & !own != 0;
         match conjunct {
-            Expr::Cmp(super::expr::CmpOp::Eq, a, b) if ties && slots_of(a) == own && slots_of(b) & own == 0 => {
+            Expr::Cmp(super::expr::CmpOp::Eq, a, b)
+                if ties && slots_of(a) == own && slots_of(b) & own == 0 =>
+            {
                 inner.push((**a).clone());
                 outer.push((**b).clone());
             }
-            Expr::Cmp(super::expr::CmpOp::Eq, a, b) if ties && slots_of(b) == own && slots_of(a) & own == 0 => {
+            Expr::Cmp(super::expr::CmpOp::Eq, a, b)
+                if ties && slots_of(b) == own && slots_of(a) & own == 0 =>
+            {
                 inner.push((**b).clone());
                 outer.push((**a).clone());
             }
@@ -539,7 +534,13 @@ pub fn hash_keys(plan: &mut SelectPlan, memos: &mut usize) {
         return;
     }
     plan.scans[0].recheck = rest;
-    plan.scans[0].filter.retain(|conjunct| slots_of(conjunct) & !own == 0);
-    plan.hash = Some(HashKeys { memo: *memos as u16, outer, inner });
+    plan.scans[0]
+        .filter
+        .retain(|conjunct| slots_of(conjunct) & !own == 0);
+    plan.hash = Some(HashKeys {
+        memo: *memos as u16,
+        outer,
+        inner,
+    });
     *memos += 1;
 }

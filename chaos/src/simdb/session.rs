@@ -124,7 +124,11 @@ impl Session {
             return Err(PgError::unsupported(format!("setting {name}")));
         }
         let before = self.setting(&name);
-        let memory = if local { &mut self.txn.local } else { &mut self.txn.set };
+        let memory = if local {
+            &mut self.txn.local
+        } else {
+            &mut self.txn.set
+        };
         memory.entry(name.clone()).or_insert(before);
         self.put(&name, value)
     }
@@ -144,18 +148,27 @@ impl Session {
     pub fn restore_settings(&mut self, committed: bool) {
         let local = std::mem::take(&mut self.txn.local);
         let set = std::mem::take(&mut self.txn.set);
-        for (name, before) in local.into_iter().chain(set.into_iter().filter(|_| !committed)) {
+        for (name, before) in local
+            .into_iter()
+            .chain(set.into_iter().filter(|_| !committed))
+        {
             // Once known, a custom setting stays known, and empty: there is nothing to go back to.
             let _ = self.put(&name, before.unwrap_or_else(|| "".into()));
         }
     }
 
     pub fn tenant(&self) -> Option<Uuid> {
-        self.settings.get("app.tenant_id").and_then(|text| Uuid::try_parse(text).ok())
+        self.settings
+            .get("app.tenant_id")
+            .and_then(|text| Uuid::try_parse(text).ok())
     }
 
     pub fn snapshot(&self, commit: u64) -> Snapshot {
-        Snapshot { commit, txn: self.txn.id, command: self.txn.command }
+        Snapshot {
+            commit,
+            txn: self.txn.id,
+            command: self.txn.command,
+        }
     }
 
     /// When the current statement's time is over; zero limits nothing.
@@ -179,6 +192,9 @@ fn duration(name: &str, text: &str) -> PgResult<Duration> {
     }
     match parse_text(Type::Interval, text) {
         Ok(ledger::ports::Value::Interval(us)) if us >= 0 => Ok(Duration::from_micros(us as u64)),
-        _ => Err(PgError::new("22023", format!("invalid value for parameter \"{name}\": \"{text}\""))),
+        _ => Err(PgError::new(
+            "22023",
+            format!("invalid value for parameter \"{name}\": \"{text}\""),
+        )),
     }
 }

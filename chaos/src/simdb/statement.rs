@@ -15,7 +15,7 @@ use super::{
     lock::Mode,
     parse::{Parsed, blank, ident, name, only},
     plan::{
-        Access, Action, Change, Conflict, Insert, InsertSource, Plan, PolicyCheck, Returning, Scan, SelectPlan, Source, WaitPolicy,
+        Access, Action, Change, Plan, PolicyCheck, Returning, Scan, SelectPlan, Source, WaitPolicy,
     },
     select::{columns_of, conjuncts},
     types::{CastContext, Type},
@@ -28,7 +28,13 @@ pub fn compile(catalog: &Catalog, role: &str, parsed: &Parsed) -> PgResult<Plan>
     let action = match &*parsed.statement {
         Statement::Query(query) => {
             let plan = binder.query(query, None)?;
-            writes = plan.lock.map(|(mode, _)| if mode == Mode::Update { "SELECT FOR UPDATE" } else { "SELECT FOR SHARE" });
+            writes = plan.lock.map(|(mode, _)| {
+                if mode == Mode::Update {
+                    "SELECT FOR UPDATE"
+                } else {
+                    "SELECT FOR SHARE"
+                }
+            });
             Action::Select(Arc::new(plan))
         }
         Statement::Insert(insert) => {
@@ -44,19 +50,39 @@ pub fn compile(catalog: &Catalog, role: &str, parsed: &Parsed) -> PgResult<Plan>
             binder.delete(delete)?
         }
         Statement::Set(set) => setting(set)?,
-        Statement::StartTransaction { modes, modifier: None, statements, exception: None, has_end_keyword: false, .. } if statements.is_empty() => {
+        Statement::StartTransaction {
+            modes,
+            modifier: None,
+            statements,
+            exception: None,
+            has_end_keyword: false,
+            ..
+        } if statements.is_empty() => {
             read_committed(modes)?;
             Action::Begin
         }
-        Statement::Commit { chain: false, modifier: None, .. } => Action::Commit,
-        Statement::Rollback { chain: false, savepoint: None } => Action::Rollback,
+        Statement::Commit {
+            chain: false,
+            modifier: None,
+            ..
+        } => Action::Commit,
+        Statement::Rollback {
+            chain: false,
+            savepoint: None,
+        } => Action::Rollback,
         other => {
             writes = Some("DDL");
             super::ddl::supported(other).map_err(|error| error.at(other))?;
             Action::Ddl(parsed.statement.clone(), parsed.text.clone())
         }
     };
-    let params = binder.params.iter().map(|ty| if *ty == Type::Unknown { Type::Text } else { *ty });
+    let params = binder.params.iter().map(|ty| {
+        if *ty == Type::Unknown {
+            Type::Text
+        } else {
+            *ty
+        }
+    });
     Ok(Plan {
         action,
         params: params.collect(),
@@ -70,15 +96,26 @@ pub fn compile(catalog: &Catalog, role: &str, parsed: &Parsed) -> PgResult<Plan>
 
 fn read_committed(modes: &[ast::TransactionMode]) -> PgResult<()> {
     for mode in modes {
-        if !matches!(mode, ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::ReadCommitted)) {
-            return Err(PgError::unsupported(format!("the transaction mode {mode}: only READ COMMITTED")));
+        if !matches!(
+            mode,
+            ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::ReadCommitted)
+        ) {
+            return Err(PgError::unsupported(format!(
+                "the transaction mode {mode}: only READ COMMITTED"
+            )));
         }
     }
     Ok(())
 }
 
 fn setting(set: &ast::Set) -> PgResult<Action> {
-    let ast::Set::SingleAssignment { scope, hivevar: false, variable, values } = set else {
+    let ast::Set::SingleAssignment {
+        scope,
+        hivevar: false,
+        variable,
+        values,
+    } = set
+    else {
         return Err(PgError::unsupported(format!("`{set}`")));
     };
     let variable: Vec<String> = variable.0.iter().map(ToString::to_string).collect();
@@ -105,12 +142,18 @@ fn setting(set: &ast::Set) -> PgResult<Action> {
 }
 
 /// Whether any of these reads a column of the target.
-fn reads_target<'e>(exprs: impl IntoIterator<Item = &'e Expr>) -> bool {
-    exprs.into_iter().any(|expr| super::select::slots_of(expr) & 1 != 0)
+pub(super) fn reads_target<'e>(exprs: impl IntoIterator<Item = &'e Expr>) -> bool {
+    exprs
+        .into_iter()
+        .any(|expr| super::select::slots_of(expr) & 1 != 0)
 }
 
 impl Binder<'_> {
-    fn target(&mut self, id: u32, alias: Option<Arc<str>>) -> PgResult<(Arc<Table>, Rel)> {
+    pub(super) fn target(
+        &mut self,
+        id: u32,
+        alias: Option<Arc<str>>,
+    ) -> PgResult<(Arc<Table>, Rel)> {
         let table = self.catalog.table(id)?.clone();
         let rel = Rel {
             alias: alias.unwrap_or_else(|| table.name.clone()),
@@ -121,7 +164,11 @@ impl Binder<'_> {
         Ok((table, rel))
     }
 
-    fn returning(&mut self, items: Option<&Vec<ast::SelectItem>>, scope: &Scope<'_>) -> PgResult<Option<Returning>> {
+    pub(super) fn returning(
+        &mut self,
+        items: Option<&Vec<ast::SelectItem>>,
+        scope: &Scope<'_>,
+    ) -> PgResult<Option<Returning>> {
         items
             .map(|items| {
                 let (mut project, _) = self.projection(items, scope)?;
@@ -137,124 +184,32 @@ impl Binder<'_> {
         let Some(default) = &column.default else {
             return Ok(Expr::Const(Value::Null));
         };
-        let none = Scope { rels: &[], parent: None };
+        let none = Scope {
+            rels: &[],
+            parent: None,
+        };
         let mut bound = self.typed(default, &none, column.ty, CastContext::Assignment)?;
         self.hoist(&mut bound);
         Ok(bound)
     }
 
-    fn insert(&mut self, insert: &ast::Insert) -> PgResult<Action> {
-        check_insert(insert)?;
-        let ast::TableObject::TableName(object) = &insert.table else {
-            return Err(PgError::unsupported(format!("INSERT INTO {}", insert.table)));
-        };
-        let id = self.catalog.table_named(&name(object)?).map_err(|error| error.at(object))?.id;
-        let (table, rel) = self.target(id, None)?;
-        self.need(id, privilege::INSERT)?;
-        let columns = insert_columns(&table, insert)?;
-        let source = match &insert.source {
-            Some(source) => self.insert_source(&table, &columns, source)?,
-            None => {
-                let row = (0..table.columns.len()).map(|at| self.default_of(&table, at));
-                InsertSource::Values(vec![row.collect::<PgResult<_>>()?])
-            }
-        };
-        let rels = std::slice::from_ref(&rel);
-        let returning = self.returning(insert.returning.as_ref(), &Scope { rels, parent: None })?;
-        let conflict = self.conflict(&table, insert)?;
-        let mut check = self.row_security_check(&table, Command::Insert, &rel)?;
-        let returns = returning.as_ref().is_some_and(|returning| reads_target(&returning.project));
-        if returns || matches!(conflict, Some(Conflict::Index(_))) {
-            self.need(id, privilege::SELECT)?;
-            check.extend(self.row_security(&table, Command::Select, &rel)?);
-        }
-        check.iter_mut().for_each(|expr| self.hoist(expr));
-        Ok(Action::Insert { table: id, insert: Insert { source, conflict }, check: PolicyCheck { all: check }, returning })
-    }
-
-    fn insert_source(&mut self, table: &Table, columns: &[u16], source: &ast::Query) -> PgResult<InsertSource> {
-        let place = |column: usize| columns.iter().position(|given| usize::from(*given) == column);
-        let ast::SetExpr::Values(values) = source.body.as_ref() else {
-            let plan = Arc::new(self.query(source, None)?);
-            if plan.lock.is_some() || plan.columns.len() > columns.len() {
-                return Err(PgError::new("42601", "INSERT has more expressions than target columns"));
-            }
-            let slot = self.fresh_slot()?;
-            let mut row = Vec::new();
-            for (at, column) in table.columns.iter().enumerate() {
-                row.push(match place(at).filter(|place| *place < plan.columns.len()) {
-                    Some(place) => {
-                        let given = Expr::Col(slot, place as u16);
-                        self.coerce(given, plan.columns[place].1, column.ty, CastContext::Assignment)?
-                    }
-                    None => self.default_of(table, at)?,
-                });
-            }
-            return Ok(InsertSource::Query { plan, slot, row });
-        };
-        let none = Scope { rels: &[], parent: None };
-        let mut rows = Vec::new();
-        for given in &values.rows {
-            let given: &[ast::Expr] = &given.content;
-            if given.len() != columns.len() {
-                let fewer = if given.len() < columns.len() { "target columns than expressions" } else { "expressions than target columns" };
-                return Err(PgError::new("42601", format!("INSERT has more {fewer}")));
-            }
-            let mut row = Vec::new();
-            for (at, column) in table.columns.iter().enumerate() {
-                row.push(match place(at).map(|place| &given[place]) {
-                    Some(expr) if !is_default(expr) => {
-                        let mut bound = self.typed(expr, &none, column.ty, CastContext::Assignment)?;
-                        if !matches!(&bound, Expr::Cast(_, inner) if matches!(**inner, Expr::Param(_))) {
-                            self.hoist(&mut bound);
-                        }
-                        bound
-                    }
-                    _ => self.default_of(table, at)?,
-                });
-            }
-            rows.push(row);
-        }
-        Ok(InsertSource::Values(rows))
-    }
-
-    fn conflict(&mut self, table: &Table, insert: &ast::Insert) -> PgResult<Option<Conflict>> {
-        let on = match &insert.on {
-            None => return Ok(None),
-            Some(ast::OnInsert::OnConflict(on)) if on.action == ast::OnConflictAction::DoNothing => on,
-            Some(other) => return Err(PgError::unsupported(format!("`{other}`: only ON CONFLICT … DO NOTHING"))),
-        };
-        let index = match &on.conflict_target {
-            None => return Ok(Some(Conflict::Any)),
-            Some(ast::ConflictTarget::Columns(columns)) => {
-                let mut wanted = Vec::new();
-                for column in columns {
-                    let called = ident(column);
-                    wanted.push(table.column(&called).ok_or_else(|| PgError::new("42703", format!("column \"{called}\" does not exist")).at_name(column))?);
-                }
-                wanted.sort_unstable();
-                table.indexes.iter().position(|index| {
-                    let mut columns = index.columns.clone();
-                    columns.sort_unstable();
-                    index.unique() && index.predicate.is_empty() && columns == wanted
-                })
-            }
-            Some(ast::ConflictTarget::OnConstraint(constraint)) => {
-                let called = name(constraint)?;
-                table.indexes.iter().position(|index| index.constraint() && index.name == called)
-            }
-        };
-        index.map(|at| Some(Conflict::Index(at))).ok_or_else(|| {
-            PgError::new("42P10", "there is no unique or exclusion constraint matching the ON CONFLICT specification")
-        })
-    }
-
     /// The rows of an UPDATE or DELETE, as a query over slot 0 that locks what it finds.
-    fn target_query(&mut self, table: &Table, rel: &Rel, command: Command, selection: Option<&ast::Expr>, reads: bool, mode: Mode) -> PgResult<SelectPlan> {
+    fn target_query(
+        &mut self,
+        table: &Table,
+        rel: &Rel,
+        command: Command,
+        selection: Option<&ast::Expr>,
+        reads: bool,
+        mode: Mode,
+    ) -> PgResult<SelectPlan> {
         let rels = std::slice::from_ref(rel);
         let mut own = Vec::new();
         if let Some(selection) = selection {
-            conjuncts(self.condition(selection, &Scope { rels, parent: None })?, &mut own);
+            conjuncts(
+                self.condition(selection, &Scope { rels, parent: None })?,
+                &mut own,
+            );
         }
         let mut all = self.row_security(table, command, rel)?;
         if reads || reads_target(&own) {
@@ -277,7 +232,13 @@ impl Binder<'_> {
             lock: Some((mode, WaitPolicy::Block)),
             hash: None,
         };
-        let scan = Scan { slot: 0, source: Source::Table(table.id, None), access: Access::Scan, filter: Vec::new(), recheck: Vec::new() };
+        let scan = Scan {
+            slot: 0,
+            source: Source::Table(table.id, None),
+            access: Access::Scan,
+            filter: Vec::new(),
+            recheck: Vec::new(),
+        };
         all.dedup();
         self.place(&mut plan, vec![scan], all)?;
         Ok(plan)
@@ -297,11 +258,18 @@ impl Binder<'_> {
             };
             let called = name(column)?;
             let Some(at) = table.column(&called) else {
-                let message = format!("column \"{called}\" of relation \"{}\" does not exist", table.name);
+                let message = format!(
+                    "column \"{called}\" of relation \"{}\" does not exist",
+                    table.name
+                );
                 return Err(PgError::new("42703", message).at(column));
             };
             if sets.iter().any(|(known, _)| *known == at) {
-                return Err(PgError::new("42601", format!("multiple assignments to same column \"{called}\"")).at(column));
+                return Err(PgError::new(
+                    "42601",
+                    format!("multiple assignments to same column \"{called}\""),
+                )
+                .at(column));
             }
             let ty = table.columns[usize::from(at)].ty;
             let mut bound = match is_default(&assignment.value) {
@@ -312,16 +280,36 @@ impl Binder<'_> {
             sets.push((at, bound));
         }
         let returning = self.returning(update.returning.as_ref(), &scope)?;
-        let reads = reads_target(sets.iter().map(|(_, expr)| expr)) || returning.as_ref().is_some_and(|list| reads_target(&list.project));
-        let mode = if sets.iter().any(|(column, _)| table.is_key(*column)) { Mode::Update } else { Mode::NoKeyUpdate };
-        let target = self.target_query(&table, &rel, Command::Update, update.selection.as_ref(), reads, mode)?;
+        let reads = reads_target(sets.iter().map(|(_, expr)| expr))
+            || returning
+                .as_ref()
+                .is_some_and(|list| reads_target(&list.project));
+        let mode = if sets.iter().any(|(column, _)| table.is_key(*column)) {
+            Mode::Update
+        } else {
+            Mode::NoKeyUpdate
+        };
+        let target = self.target_query(
+            &table,
+            &rel,
+            Command::Update,
+            update.selection.as_ref(),
+            reads,
+            mode,
+        )?;
         let mut check = self.row_security_check(&table, Command::Update, &rel)?;
         if reads || reads_target(&target.scans[0].recheck) {
             check.extend(self.row_security(&table, Command::Select, &rel)?);
         }
         check.dedup();
         check.iter_mut().for_each(|expr| self.hoist(expr));
-        Ok(Action::Change { table: id, target: Arc::new(target), change: Change::Update(sets), check: PolicyCheck { all: check }, returning })
+        Ok(Action::Change {
+            table: id,
+            target: Arc::new(target),
+            change: Change::Update(sets),
+            check: PolicyCheck { all: check },
+            returning,
+        })
     }
 
     fn delete(&mut self, delete: &ast::Delete) -> PgResult<Action> {
@@ -342,8 +330,17 @@ impl Binder<'_> {
         self.need(table.id, privilege::DELETE)?;
         let rels = std::slice::from_ref(&rel);
         let returning = self.returning(delete.returning.as_ref(), &Scope { rels, parent: None })?;
-        let reads = returning.as_ref().is_some_and(|list| reads_target(&list.project));
-        let target = self.target_query(&table, &rel, Command::Delete, delete.selection.as_ref(), reads, Mode::Update)?;
+        let reads = returning
+            .as_ref()
+            .is_some_and(|list| reads_target(&list.project));
+        let target = self.target_query(
+            &table,
+            &rel,
+            Command::Delete,
+            delete.selection.as_ref(),
+            reads,
+            Mode::Update,
+        )?;
         Ok(Action::Change {
             table: table.id,
             target: Arc::new(target),
@@ -354,68 +351,46 @@ impl Binder<'_> {
     }
 
     fn plain_target(&mut self, from: &ast::TableWithJoins) -> PgResult<(Arc<Table>, Rel)> {
-        let ast::TableFactor::Table { name: object, alias, .. } = &from.relation else {
+        let ast::TableFactor::Table {
+            name: object,
+            alias,
+            ..
+        } = &from.relation
+        else {
             return Err(PgError::unsupported(format!("`{from}` as the target")));
         };
         let mut read = from.clone();
         read.joins.clear();
-        if let ast::TableFactor::Table { args, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints, .. } = &mut read.relation {
-            (*args, *version, *json_path, *sample, *with_ordinality) = (None, None, None, None, false);
+        if let ast::TableFactor::Table {
+            args,
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+            ..
+        } = &mut read.relation
+        {
+            (*args, *version, *json_path, *sample, *with_ordinality) =
+                (None, None, None, None, false);
             with_hints.clear();
             partitions.clear();
             index_hints.clear();
         }
         only(from, &read)?;
-        let id = self.catalog.table_named(&name(object)?).map_err(|error| error.at(object))?.id;
+        let id = self
+            .catalog
+            .table_named(&name(object)?)
+            .map_err(|error| error.at(object))?
+            .id;
         self.target(id, alias.as_ref().map(|alias| ident(&alias.name)))
     }
 }
 
-fn is_default(expr: &ast::Expr) -> bool {
+pub(super) fn is_default(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::Identifier(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"))
-}
-
-fn insert_columns(table: &Table, insert: &ast::Insert) -> PgResult<Vec<u16>> {
-    if insert.columns.is_empty() {
-        let given = match insert.source.as_ref().map(|source| source.body.as_ref()) {
-            Some(ast::SetExpr::Values(values)) => values.rows.first().map_or(0, |row| row.content.len()),
-            _ => table.columns.len(),
-        };
-        return Ok((0..table.columns.len().min(given) as u16).collect());
-    }
-    let mut columns = Vec::new();
-    for column in &insert.columns {
-        let called = name(column)?;
-        let Some(at) = table.column(&called) else {
-            let message = format!("column \"{called}\" of relation \"{}\" does not exist", table.name);
-            return Err(PgError::new("42703", message).at(column));
-        };
-        if columns.contains(&at) {
-            return Err(PgError::new("42701", format!("column \"{called}\" specified more than once")).at(column));
-        }
-        columns.push(at);
-    }
-    Ok(columns)
-}
-
-fn check_insert(insert: &ast::Insert) -> PgResult<()> {
-    let Statement::Insert(mut read) = blank("INSERT INTO t VALUES (1)")? else {
-        return Err(PgError::internal("a blank INSERT"));
-    };
-    read.table = insert.table.clone();
-    read.columns.clone_from(&insert.columns);
-    read.source.clone_from(&insert.source);
-    read.on.clone_from(&insert.on);
-    read.returning.clone_from(&insert.returning);
-    if let Some(source) = &insert.source
-        && let ast::SetExpr::Values(_) = source.body.as_ref()
-    {
-        let mut bare = (**source).clone();
-        (bare.with, bare.order_by, bare.limit_clause, bare.fetch) = (None, None, None, None);
-        bare.locks.clear();
-        only(&**source, &bare)?;
-    }
-    only(insert, &read)
 }
 
 fn check_update(update: &ast::Update) -> PgResult<()> {

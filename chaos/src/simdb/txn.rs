@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use super::{
-    database::{Core, Output},
+    core::Core,
+    error::PgResult,
     heap::{Row, Stamp},
     lock::LockKey,
     replication::{Change, LogRecord},
+    request::Output,
     session::{Block, Session, Txn},
-    error::PgResult,
 };
 use crate::recording::{Commit, RowChange};
 
@@ -49,16 +50,32 @@ fn log_record(core: &Core, session: &Session, lsn: u64) -> LogRecord {
     let mut rows = Vec::new();
     for write in &session.txn.writes {
         let Some(before) = &write.first else { continue };
-        let after: Option<Row> = core.store.heap(write.table).chain(write.row).and_then(|chain| chain.head.data.clone());
-        changes.push(Change { table: write.table, row: write.row, data: after.clone() });
+        let after: Option<Row> = core
+            .store
+            .heap(write.table)
+            .chain(write.row)
+            .and_then(|chain| chain.head.data.clone());
+        changes.push(Change {
+            table: write.table,
+            row: write.row,
+            data: after.clone(),
+        });
         // What a transaction inserted and deleted again never was.
         if let Some(table) = core.catalog.tables.get(&write.table)
             && !(before.is_none() && after.is_none())
         {
-            rows.push(RowChange { table: table.name.clone(), before: before.clone(), after });
+            rows.push(RowChange {
+                table: table.name.clone(),
+                before: before.clone(),
+                after,
+            });
         }
     }
-    let sequences = session.txn.sequences.iter().map(|id| (*id, core.aux.sequences.get(id).copied().unwrap_or(0)));
+    let sequences = session
+        .txn
+        .sequences
+        .iter()
+        .map(|id| (*id, core.aux.sequences.get(id).copied().unwrap_or(0)));
     LogRecord {
         commit: Commit {
             host: "".into(),
@@ -85,7 +102,9 @@ pub fn finish(core: &mut Core, session: &mut Session, committed: bool) {
         let stamp = Stamp::Commit(core.store.commit);
         for write in &txn.writes {
             if let Some(table) = core.catalog.tables.get(&write.table) {
-                core.store.heap_mut(write.table).settle(table, write.row, stamp);
+                core.store
+                    .heap_mut(write.table)
+                    .settle(table, write.row, stamp);
             }
         }
         for write in &txn.writes {
@@ -107,7 +126,9 @@ pub fn finish(core: &mut Core, session: &mut Session, committed: bool) {
         core.aux.locks.release(session.id, *key, true, changed);
     }
     for key in txn.advisory {
-        core.aux.locks.release(session.id, LockKey::Advisory(key), false, false);
+        core.aux
+            .locks
+            .release(session.id, LockKey::Advisory(key), false, false);
     }
     session.block = Block::Idle;
 }
@@ -129,7 +150,9 @@ pub fn strip(core: &mut Core, txn: &Txn, logged: bool) {
     }
     let stamp = Stamp::Commit(core.store.commit);
     for write in txn.writes.iter().rev() {
-        let Some(table) = core.catalog.tables.get(&write.table).cloned() else { continue };
+        let Some(table) = core.catalog.tables.get(&write.table).cloned() else {
+            continue;
+        };
         let heap = core.store.heap_mut(write.table);
         if logged {
             heap.settle(&table, write.row, stamp);
@@ -155,7 +178,9 @@ pub fn replay_rows(core: &mut Core, record: &LogRecord) {
     core.store.commit += 1;
     let begin = Stamp::Commit(core.store.commit);
     for change in &record.changes {
-        let Some(table) = core.catalog.tables.get(&change.table).cloned() else { continue };
+        let Some(table) = core.catalog.tables.get(&change.table).cloned() else {
+            continue;
+        };
         let heap = core.store.heap_mut(change.table);
         heap.replay(&table, change.row, change.data.clone(), begin);
         core.stale.push((change.table, change.row));

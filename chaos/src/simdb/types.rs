@@ -27,6 +27,9 @@ pub enum Type {
     Unknown,
 }
 
+/// Names and types of a table's or a query's columns.
+pub type Columns = Vec<(Arc<str>, Type)>;
+
 const DAY_US: i64 = 86_400_000_000;
 
 impl Type {
@@ -68,15 +71,28 @@ fn invalid(ty: Type, text: &str) -> Box<PgError> {
         Type::Interval => ("22007", "interval"),
         _ => ("22P02", ty.name()),
     };
-    PgError::new(state, format!("invalid input syntax for type {name}: \"{text}\""))
+    PgError::new(
+        state,
+        format!("invalid input syntax for type {name}: \"{text}\""),
+    )
 }
 
 /// What has the form of a date and is none is another error than what has not.
 fn no_date(ty: Type, text: &str) -> Box<PgError> {
     let day = text.trim().get(..10).unwrap_or_default().as_bytes();
-    let shaped = day.len() == 10 && day.iter().enumerate().all(|(at, byte)| if at == 4 || at == 7 { *byte == b'-' } else { byte.is_ascii_digit() });
+    let shaped = day.len() == 10
+        && day.iter().enumerate().all(|(at, byte)| {
+            if at == 4 || at == 7 {
+                *byte == b'-'
+            } else {
+                byte.is_ascii_digit()
+            }
+        });
     if shaped {
-        return PgError::new("22008", format!("date/time field value out of range: \"{text}\""));
+        return PgError::new(
+            "22008",
+            format!("date/time field value out of range: \"{text}\""),
+        );
     }
     invalid(ty, text)
 }
@@ -107,9 +123,17 @@ pub fn parse_text(ty: Type, text: &str) -> PgResult<Value> {
             }
         }
         Type::Uuid => Value::Uuid(Uuid::try_parse(trimmed).map_err(|_| invalid(ty, text))?),
-        Type::Date => Value::Date(days_of(trimmed.parse::<civil::Date>().map_err(|_| no_date(ty, text))?)),
-        Type::Timestamptz => Value::Timestamp(parse_timestamp(trimmed).ok_or_else(|| no_date(ty, text))?),
-        Type::Interval => Value::Interval(parse_interval(trimmed).ok_or_else(|| invalid(ty, text))?),
+        Type::Date => Value::Date(days_of(
+            trimmed
+                .parse::<civil::Date>()
+                .map_err(|_| no_date(ty, text))?,
+        )),
+        Type::Timestamptz => {
+            Value::Timestamp(parse_timestamp(trimmed).ok_or_else(|| no_date(ty, text))?)
+        }
+        Type::Interval => {
+            Value::Interval(parse_interval(trimmed).ok_or_else(|| invalid(ty, text))?)
+        }
         Type::Void => return Err(PgError::unsupported("a literal of type void")),
     })
 }
@@ -136,7 +160,13 @@ fn parse_timestamp(text: &str) -> Option<i64> {
         return Some(instant.as_microsecond());
     }
     let local = padded.parse::<civil::DateTime>().ok()?;
-    Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond())
+    Some(
+        local
+            .to_zoned(TimeZone::UTC)
+            .ok()?
+            .timestamp()
+            .as_microsecond(),
+    )
 }
 
 /// Quantities and units (`'1 day 2 hours'`), or `hh:mm[:ss]`; no months, whose length varies.
@@ -154,7 +184,11 @@ fn parse_interval(text: &str) -> Option<i64> {
             .find(|c: char| c.is_ascii_alphabetic())
             .unwrap_or(word.len());
         let (number, unit) = word.split_at(split);
-        let unit = if unit.is_empty() { words.next().unwrap_or("s") } else { unit };
+        let unit = if unit.is_empty() {
+            words.next().unwrap_or("s")
+        } else {
+            unit
+        };
         let size = match unit.to_ascii_lowercase().as_str() {
             "us" | "usec" | "usecs" | "microsecond" | "microseconds" => 1,
             "ms" | "msec" | "msecs" | "millisecond" | "milliseconds" => 1_000,
@@ -193,7 +227,9 @@ fn decimal_times(number: &str, size: i64) -> Option<i64> {
     if !fraction.is_empty() {
         let digits = fraction.get(..fraction.len().min(9))?;
         let scale = 10i64.checked_pow(digits.len() as u32)?;
-        total = total.checked_add((i128::from(digits.parse::<i64>().ok()?) * i128::from(size) / i128::from(scale)) as i64)?;
+        total = total.checked_add(
+            (i128::from(digits.parse::<i64>().ok()?) * i128::from(size) / i128::from(scale)) as i64,
+        )?;
     }
     Some(sign * total)
 }
@@ -225,7 +261,12 @@ fn interval_text(us: i64) -> String {
     let sign = if us < 0 { "-" } else { "" };
     let abs = us.unsigned_abs();
     let (seconds, micros) = (abs / 1_000_000, abs % 1_000_000);
-    let mut text = format!("{sign}{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!(
+        "{sign}{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    );
     if micros > 0 {
         text.push_str(format!(".{micros:06}").trim_end_matches('0'));
     }

@@ -27,16 +27,30 @@ pub fn day(offset: i32) -> Value {
 }
 
 fn read_folder(folder: &Path) -> Vec<(String, String)> {
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
-    files.into_iter().map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap())).collect()
+    files
+        .into_iter()
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_string_lossy().into_owned(),
+                fs::read_to_string(&path).unwrap(),
+            )
+        })
+        .collect()
 }
 
 /// The ledger's own files, each edited by `edit` (file name, text).
 pub fn load_edited(edit: impl Fn(&str, &str) -> String) -> Result<Arc<Image>, Vec<SqlError>> {
     let ledger = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ledger");
     let edited = |files: Vec<(String, String)>| -> Vec<(String, String)> {
-        files.into_iter().map(|(name, text)| (name.clone(), edit(&name, &text))).collect()
+        files
+            .into_iter()
+            .map(|(name, text)| (name.clone(), edit(&name, &text)))
+            .collect()
     };
     let bootstrap = fs::read_to_string(ledger.join("bootstrap.sql")).unwrap();
     let migrations = edited(read_folder(&ledger.join("migrations")));
@@ -44,25 +58,59 @@ pub fn load_edited(edit: impl Fn(&str, &str) -> String) -> Result<Arc<Image>, Ve
     let sources = |files: &'_ [(String, String)]| -> Vec<(String, String)> { files.to_vec() };
     let (migrations, statements) = (sources(&migrations), sources(&statements));
     fn of(files: &[(String, String)]) -> Vec<Source<'_>> {
-        files.iter().map(|(file, text)| Source { file, text }).collect()
+        files
+            .iter()
+            .map(|(file, text)| Source { file, text })
+            .collect()
     }
-    Image::load(Source { file: "bootstrap.sql", text: &bootstrap }, &of(&migrations), &of(&statements))
+    Image::load(
+        Source {
+            file: "bootstrap.sql",
+            text: &bootstrap,
+        },
+        &of(&migrations),
+        &of(&statements),
+    )
 }
 
 /// The ledger as it is.
 pub fn image() -> Arc<Image> {
     match load_edited(|_, text| text.into()) {
         Ok(image) => image,
-        Err(errors) => panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+        Err(errors) => panic!(
+            "{}",
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        ),
     }
 }
 
 /// An image without the ledger: for SQL of the test's own.
 pub fn bare(schema: &str) -> Arc<Image> {
-    let bootstrap = Source { file: "bootstrap.sql", text: "CREATE ROLE ledger_owner LOGIN; CREATE ROLE app LOGIN; CREATE ROLE other LOGIN;" };
-    match Image::load(bootstrap, &[Source { file: "schema.sql", text: schema }], &[]) {
+    let bootstrap = Source {
+        file: "bootstrap.sql",
+        text: "CREATE ROLE ledger_owner LOGIN; CREATE ROLE app LOGIN; CREATE ROLE other LOGIN;",
+    };
+    match Image::load(
+        bootstrap,
+        &[Source {
+            file: "schema.sql",
+            text: schema,
+        }],
+        &[],
+    ) {
         Ok(image) => image,
-        Err(errors) => panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+        Err(errors) => panic!(
+            "{}",
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        ),
     }
 }
 
@@ -81,8 +129,18 @@ impl Rig {
     }
 
     pub fn on(db: Database) -> Rig {
-        let limits = SessionSettings { statement_timeout: Duration::from_millis(800), lock_timeout: Duration::from_millis(500) };
-        Rig { db, now: 0, sessions: BTreeMap::new(), answers: BTreeMap::new(), outputs: Vec::new(), limits }
+        let limits = SessionSettings {
+            statement_timeout: Duration::from_millis(800),
+            lock_timeout: Duration::from_millis(500),
+        };
+        Rig {
+            db,
+            now: 0,
+            sessions: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            outputs: Vec::new(),
+            limits,
+        }
     }
 
     /// The session of a name; its role is what stands before a `#`, `ledger_app` if there is nothing.
@@ -115,7 +173,10 @@ impl Rig {
         let mut outputs = Vec::new();
         self.db.drain(&mut outputs);
         for output in &outputs {
-            if let Output::Done { session, result, .. } = output {
+            if let Output::Done {
+                session, result, ..
+            } = output
+            {
                 let earlier = self.answers.insert(*session, result.clone());
                 assert!(earlier.is_none(), "two answers for {session:?}");
             }
@@ -148,7 +209,13 @@ impl Rig {
     }
 
     pub fn run(&mut self, name: &str, statement: &str, params: &[Value]) -> String {
-        self.submit(name, Request::Run { statement: statement.into(), params: params.to_vec() });
+        self.submit(
+            name,
+            Request::Run {
+                statement: statement.into(),
+                params: params.to_vec(),
+            },
+        );
         self.shown(name)
     }
 

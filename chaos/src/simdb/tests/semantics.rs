@@ -14,14 +14,31 @@ fn statements_do_what_postgresql_does() {
             (rig, title) = (Rig::new(bare("")), next);
         } else if let Some(want) = line.strip_prefix("= ") {
             if asked.1 != want {
-                failures.push(format!("{title}: {}\n  want {want}\n  got  {}", asked.0, asked.1));
+                failures.push(format!(
+                    "{title}: {}\n  want {want}\n  got  {}",
+                    asked.0, asked.1
+                ));
             }
-        } else if let Some((session, sql)) = line.split_once("> ").filter(|_| !line.starts_with('#')) {
-            let name = if session.contains('#') { session.to_owned() } else { format!("ledger_owner#{session}") };
+        } else if let Some((session, sql)) =
+            line.split_once("> ").filter(|_| !line.starts_with('#'))
+        {
+            let name = if session.contains('#') {
+                session.to_owned()
+            } else {
+                format!("ledger_owner#{session}")
+            };
             asked = (sql, rig.sql(&name, sql));
             statements += 1;
         }
     }
-    assert!(statements > 200, "{statements} statements: the file was not read");
-    assert!(failures.is_empty(), "{} of {statements} differ:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        statements > 200,
+        "{statements} statements: the file was not read"
+    );
+    assert!(
+        failures.is_empty(),
+        "{} of {statements} differ:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }

@@ -2,7 +2,7 @@
 
 use ledger::ports::{DbError, Value};
 
-use super::super::{DbConfig, Database, Output, Request};
+use super::super::{Database, DbConfig, Output, Request};
 use super::rig::{MS, Rig, bare};
 use crate::recording::DbEvent;
 
@@ -18,7 +18,12 @@ fn counters() -> Rig {
 
 /// Plays `session: SQL = outcome` lines; `+5` lets 5 ms pass; `session ?` asks for an answer that came meanwhile.
 fn play(rig: &mut Rig, script: &str) {
-    for (at, line) in script.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
+    for (at, line) in script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .enumerate()
+    {
         if let Some(ms) = line.strip_prefix('+') {
             rig.pass(ms.parse().unwrap());
             continue;
@@ -26,7 +31,11 @@ fn play(rig: &mut Rig, script: &str) {
         let (call, want) = line.rsplit_once(" =>").unwrap();
         let (name, sql) = call.split_once(": ").unwrap();
         let name = format!("app#{name}");
-        let got = if sql == "?" { rig.shown(&name) } else { rig.sql(&name, sql) };
+        let got = if sql == "?" {
+            rig.shown(&name)
+        } else {
+            rig.sql(&name, sql)
+        };
         assert_eq!(got, want.trim(), "line {}: {line}", at + 1);
     }
 }
@@ -59,7 +68,13 @@ fn waiters_of_a_row_go_on_in_their_order_on_the_newest_version() {
     );
     let recheck = DbEvent::Recheck { kept: true };
     let at_once = DbEvent::LockAcquired { waited: 0 };
-    let want = [at_once, recheck.clone(), DbEvent::LockAcquired { waited: 7 * MS }, recheck, DbEvent::LockAcquired { waited: 10 * MS }];
+    let want = [
+        at_once,
+        recheck.clone(),
+        DbEvent::LockAcquired { waited: 7 * MS },
+        recheck,
+        DbEvent::LockAcquired { waited: 10 * MS },
+    ];
     assert_eq!(events(&rig), want);
 }
 
@@ -74,7 +89,10 @@ fn who_blocks_is_told() {
          c: UPDATE t SET n = 2 WHERE id = 1 => waits",
     );
     let [a, b, c] = ["app#a", "app#b", "app#c"].map(|name| rig.session(name));
-    assert_eq!((rig.db.waiting(a), rig.db.waiting(b), rig.db.waiting(c)), (None, Some(vec![a]), Some(vec![a, b])));
+    assert_eq!(
+        (rig.db.waiting(a), rig.db.waiting(b), rig.db.waiting(c)),
+        (None, Some(vec![a]), Some(vec![a, b]))
+    );
 }
 
 #[test]
@@ -107,7 +125,11 @@ fn a_rolled_back_holder_leaves_nothing_to_recheck() {
          a: ROLLBACK => 0
          b: ? => 1",
     );
-    assert!(!events(&rig).iter().any(|event| matches!(event, DbEvent::Recheck { .. })));
+    assert!(
+        !events(&rig)
+            .iter()
+            .any(|event| matches!(event, DbEvent::Recheck { .. }))
+    );
 }
 
 #[test]
@@ -121,7 +143,13 @@ fn skip_locked_and_nowait_do_not_wait() {
          b: SELECT id FROM t WHERE id = 1 FOR UPDATE NOWAIT => 55P03: could not obtain lock on row in relation \"t\"
          b: SELECT id FROM t WHERE id = 1 => 1",
     );
-    assert_eq!(events(&rig).iter().filter(|event| **event == DbEvent::Skipped).count(), 2);
+    assert_eq!(
+        events(&rig)
+            .iter()
+            .filter(|event| **event == DbEvent::Skipped)
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -144,8 +172,52 @@ fn time_limits_end_waits_and_count_from_where_they_should() {
          b: ? => 57014: canceling statement due to statement timeout
          a: COMMIT => 0",
     );
-    let timeouts = events(&rig).iter().filter(|event| **event == DbEvent::LockTimeout).count();
+    let timeouts = events(&rig)
+        .iter()
+        .filter(|event| **event == DbEvent::LockTimeout)
+        .count();
     assert_eq!(timeouts, 2);
+}
+
+#[test]
+fn a_wait_begins_anew_for_who_comes_to_the_head_of_the_queue() {
+    for (end, answer) in [("COMMIT", "10"), ("ROLLBACK", "0")] {
+        let mut rig = counters();
+        play(
+            &mut rig,
+            &format!(
+                "c: SET statement_timeout = 0 => 0
+                 a: BEGIN => 0
+                 a: UPDATE t SET n = 1 WHERE id = 1 => 1
+                 b: BEGIN => 0
+                 b: UPDATE t SET n = n * 10 WHERE id = 1 RETURNING n => waits
+                 c: UPDATE t SET n = 3 WHERE id = 1 => waits
+                 +400
+                 a: {end} => 0
+                 b: ? => {answer}
+                 +499
+                 c: ? => waits
+                 +1
+                 c: ? => 55P03: canceling statement due to lock timeout"
+            ),
+        );
+    }
+}
+
+#[test]
+fn after_a_wait_a_statement_still_reads_its_own_snapshot() {
+    let mut rig = counters();
+    play(
+        &mut rig,
+        "a: BEGIN => 0
+         a: SELECT id FROM t WHERE id = 1 FOR UPDATE => 1
+         b: UPDATE t x SET n = 7 + (SELECT count(*) FROM t y WHERE y.id > x.id - 9)::integer WHERE id <> 2 => waits
+         c: UPDATE t SET n = 100 WHERE id = 2 => 1
+         c: UPDATE t SET n = 200 WHERE id = 2 => 1
+         a: COMMIT => 0
+         b: ? => 2
+         b: SELECT id, n FROM t ORDER BY id => 1|10;2|200;3|10",
+    );
 }
 
 #[test]
@@ -182,7 +254,13 @@ fn the_session_whose_check_finds_the_cycle_is_its_victim() {
          b: ? => 1
          b: COMMIT => 0",
     );
-    assert_eq!(events(&rig).iter().filter(|event| **event == DbEvent::Deadlock).count(), 1);
+    assert_eq!(
+        events(&rig)
+            .iter()
+            .filter(|event| **event == DbEvent::Deadlock)
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -208,7 +286,10 @@ fn a_key_in_doubt_is_waited_for() {
 #[test]
 fn a_parent_may_change_while_it_is_referred_to_but_not_its_key() {
     let mut rig = counters();
-    assert_eq!(rig.sql("ledger_owner#", "CREATE TABLE c (p integer REFERENCES t)"), "0");
+    assert_eq!(
+        rig.sql("ledger_owner#", "CREATE TABLE c (p integer REFERENCES t)"),
+        "0"
+    );
     assert_eq!(rig.sql("ledger_owner#", "GRANT INSERT ON c TO app"), "0");
     play(
         &mut rig,
@@ -268,11 +349,26 @@ fn advisory_locks_outlive_transactions_but_not_sessions() {
 #[test]
 fn a_schema_change_waits_for_those_who_use_the_table() {
     let mut rig = counters();
-    play(&mut rig, "a: BEGIN => 0\na: UPDATE t SET n = 1 WHERE id = 1 => 1");
-    assert_eq!(rig.sql("ledger_owner#", "ALTER TABLE t ADD CONSTRAINT small CHECK (n < 5)"), "waits");
-    play(&mut rig, "b: SELECT n FROM t WHERE id = 1 => waits\na: COMMIT => 0\nb: ? => 1");
+    play(
+        &mut rig,
+        "a: BEGIN => 0\na: UPDATE t SET n = 1 WHERE id = 1 => 1",
+    );
+    assert_eq!(
+        rig.sql(
+            "ledger_owner#",
+            "ALTER TABLE t ADD CONSTRAINT small CHECK (n < 5)"
+        ),
+        "waits"
+    );
+    play(
+        &mut rig,
+        "b: SELECT n FROM t WHERE id = 1 => waits\na: COMMIT => 0\nb: ? => 1",
+    );
     assert_eq!(rig.shown("ledger_owner#"), "0");
-    play(&mut rig, "b: UPDATE t SET n = 9 WHERE id = 1 => 23514: new row for relation \"t\" violates check constraint \"small\"");
+    play(
+        &mut rig,
+        "b: UPDATE t SET n = 9 WHERE id = 1 => 23514: new row for relation \"t\" violates check constraint \"small\"",
+    );
 }
 
 #[test]
@@ -290,9 +386,17 @@ fn a_closed_session_leaves_nothing_behind() {
 
 #[test]
 fn connections_are_bounded_and_some_are_kept_for_superusers() {
-    let config = DbConfig { max_connections: 4, superuser_reserved: 2, ..DbConfig::default() };
+    let config = DbConfig {
+        max_connections: 4,
+        superuser_reserved: 2,
+        ..DbConfig::default()
+    };
     let mut rig = Rig::on(Database::new(bare(""), config));
-    let mut open = |role: &str| rig.db.open(role, rig.limits).map_err(|error| error.sqlstate().map(str::to_owned));
+    let mut open = |role: &str| {
+        rig.db
+            .open(role, rig.limits)
+            .map_err(|error| error.sqlstate().map(str::to_owned))
+    };
     let full = Err(Some("53300".to_owned()));
     assert!(open("app").is_ok() && open("app").is_ok());
     assert_eq!(open("app"), full);
@@ -303,10 +407,16 @@ fn connections_are_bounded_and_some_are_kept_for_superusers() {
 #[test]
 fn one_session_has_one_request_at_a_time() {
     let mut rig = counters();
-    play(&mut rig, "a: BEGIN => 0\na: UPDATE t SET n = 1 WHERE id = 1 => 1\nb: UPDATE t SET n = 1 WHERE id = 1 => waits");
+    play(
+        &mut rig,
+        "a: BEGIN => 0\na: UPDATE t SET n = 1 WHERE id = 1 => 1\nb: UPDATE t SET n = 1 WHERE id = 1 => waits",
+    );
     let id = rig.submit("app#b", Request::Commit);
     let answer = rig.take("app#b").unwrap();
-    assert!(matches!(answer, Err(DbError::Server { sqlstate, .. }) if sqlstate == "08P01"), "{id:?}");
+    assert!(
+        matches!(answer, Err(DbError::Server { sqlstate, .. }) if sqlstate == "08P01"),
+        "{id:?}"
+    );
 }
 
 #[test]
@@ -314,7 +424,10 @@ fn a_parameter_of_another_type_is_refused() {
     let mut rig = Rig::new(super::rig::image());
     rig.begin("a");
     let wrong = rig.run("a", "allocation_get", &[Value::Int(1)]);
-    assert!(wrong.starts_with("42804: parameter $1 is of type uuid"), "{wrong}");
+    assert!(
+        wrong.starts_with("42804: parameter $1 is of type uuid"),
+        "{wrong}"
+    );
     rig.rollback("a");
     assert!(rig.run("a", "allocation_get", &[]).starts_with("08P01"));
     assert!(rig.run("a", "no_such_file", &[]).starts_with("26000"));
