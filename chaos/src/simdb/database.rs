@@ -458,6 +458,17 @@ impl Database {
         cached(&mut self.files[number], &self.core.catalog, role, &parsed)
     }
 
+    /// The one statement of a text.
+    fn single(&mut self, text: &Arc<str>) -> PgResult<Arc<Parsed>> {
+        match &self.parsed(text)?[..] {
+            [parsed] => Ok(parsed.clone()),
+            _ => Err(PgError::new(
+                "42601",
+                "cannot insert multiple commands into a prepared statement",
+            )),
+        }
+    }
+
     /// Parses a text once. The cache is emptied when it grows large: texts with literals would fill it.
     fn parsed(&mut self, text: &Arc<str>) -> PgResult<Vec<Arc<Parsed>>> {
         if let Some((parsed, _)) = self.texts.get(text) {
@@ -472,17 +483,6 @@ impl Database {
             (parsed.clone(), vec![Cached::default(); parsed.len()]),
         );
         Ok(parsed)
-    }
-
-    /// The one statement of a text.
-    fn single(&mut self, text: &Arc<str>) -> PgResult<Arc<Parsed>> {
-        match &self.parsed(text)?[..] {
-            [parsed] => Ok(parsed.clone()),
-            _ => Err(PgError::new(
-                "42601",
-                "cannot insert multiple commands into a prepared statement",
-            )),
-        }
     }
 
     fn text_plan(&mut self, parsed: &Arc<Parsed>, role: &Arc<str>) -> PgResult<Arc<Plan>> {

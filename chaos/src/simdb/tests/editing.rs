@@ -140,7 +140,7 @@ fn an_edit_of_a_guard_a_check_or_a_policy_is_followed() {
     let drop = "ALTER TABLE room_type_inventory_daily DROP CONSTRAINT room_type_inventory_daily_not_oversold";
     assert_eq!(both.sql("ledger_owner#", drop), "0");
     both.begin("a");
-    assert_eq!(both.run("a", "hold_reserve_nights", &stay), "1");
+    assert_eq!(both.run("a", "hold_reserve_nights", &stay), "2026-03-02");
 
     let mut closed = sold_out("", "", "");
     closed.rollback("a");
