@@ -133,7 +133,7 @@ fn who_does_not_lead_reads_nothing_and_asks_again_in_a_while() {
     let db = service.fakes.db();
     assert_eq!(db.count("outbox_batch") + db.count("audit_room_types"), 0);
     assert!(
-        (20..=28).contains(&db.count("try_leadership")),
+        (6..=10).contains(&db.count("try_leadership")),
         "{}",
         db.count("try_leadership")
     );
