@@ -5,9 +5,9 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::{
-    Played, committed,
-    play::Arm,
-    postgres,
+    Played,
+    arm::Arm,
+    committed, postgres,
     real::Real,
     say,
     simulated::Simulated,

@@ -8,6 +8,7 @@
 #[path = "../support/postgres.rs"]
 mod postgres;
 
+mod arm;
 mod binary;
 mod breaks;
 mod pairs;
@@ -26,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use play::Arm;
+use arm::Arm;
 use real::Real;
 use simulated::Simulated;
 use spec::Spec;

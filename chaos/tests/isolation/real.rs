@@ -17,8 +17,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, postgres::PgA
 use tokio::runtime::Runtime;
 
 use crate::{
+    arm::{Arm, Ended, OWN, Outcome, Request, cyclic},
     binary::{Bound, decode_row},
-    play::{Arm, Ended, OWN, Outcome, Request, cyclic},
     postgres::{Database, Server, text},
     spec::PATIENT,
 };
@@ -254,6 +254,10 @@ async fn all_wait(sessions: &[Connected], admin: &mut PgConnection) -> Result<bo
 
 async fn call(mut connection: PgConnection, request: Request) -> (PgConnection, Outcome) {
     let outcome = run(&mut connection, request).await;
+    if outcome.is_err() {
+        // The server reports an error before it has let go of the transaction's locks: the call ends when it is ready again.
+        let _ = connection.ping().await;
+    }
     let outcome = outcome.map_err(
         |error| match error.as_database_error().and_then(|e| e.code()) {
             Some(code) => code.into_owned(),

@@ -9,7 +9,7 @@ use chaos::simdb::{self, Database, DbConfig, Image, Output, SessionId, Source};
 use ledger::ports::{DbError, Role, SessionSettings};
 
 use crate::{
-    play::{Arm, Ended, Request, cyclic},
+    arm::{Arm, Ended, Request, cyclic},
     spec::PATIENT,
 };
 

@@ -77,7 +77,7 @@ dir=$1; shift
 "$@" </dev/null >"$dir/log" 2>&1 &
 server=$!
 read -r _
-kill -INT "$server" 2>/dev/null
+kill -QUIT "$server" 2>/dev/null
 wait "$server"
 rm -rf -- "$dir"
 "#;
