@@ -62,7 +62,10 @@ fn a_hold_takes_its_path_through_every_statement() {
         rig.run("a", "hold_lock_nights", &stay),
         "2026-03-03;2026-03-04"
     );
-    assert_eq!(rig.run("a", "hold_reserve_nights", &stay), "2026-03-03;2026-03-04");
+    assert_eq!(
+        rig.run("a", "hold_reserve_nights", &stay),
+        "2026-03-03;2026-03-04"
+    );
     assert_eq!(
         rig.run(
             "a",
