@@ -51,6 +51,17 @@ pub struct Statement {
     pub sql: Arc<str>,
 }
 
+impl Statement {
+    /// Whether it asks for row locks, as its text says: it updates, deletes, or selects for update.
+    pub fn takes_row_locks(&self) -> bool {
+        let mut lines = self.sql.lines().filter(|line| !line.starts_with("--"));
+        let verb = lines.next().unwrap_or_default();
+        verb.starts_with("UPDATE")
+            || verb.starts_with("DELETE")
+            || lines.chain([verb]).any(|line| line.contains("FOR UPDATE"))
+    }
+}
+
 /// The database principal of a session. Neither owns a table nor bypasses row security.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
