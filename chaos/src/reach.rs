@@ -294,6 +294,21 @@ mod tests {
                 ok: false,
             },
         );
+        let again = index(|kind| matches!(kind, PlannedKind::Again { .. }));
+        story.op(1, again, ok("held"));
+        // One of two was locked. A new process counts from 0.
+        for (at, skipped) in [(8, 1), (9, 0), (10, 1)] {
+            let mut previous = Vec::new();
+            let body = format!("{SKIPPED}{skipped}\n");
+            story.event(
+                at,
+                Event::Scrape {
+                    target: "ledger-1".into(),
+                    duration: 1,
+                    outcome: Ok(BodyDiff::advance(&mut previous, &body)),
+                },
+            );
+        }
         let mut reach = Reach::new(&world.plan);
         history::read(story.frames.into_iter(), &mut [&mut reach]);
         let reach = reach.finish();

@@ -207,3 +207,39 @@ pub trait Spawn: Send + Sync {
     /// Starts `task`; it ends with the host.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_and_selections_for_update_take_row_locks() {
+        let statements = crate::schema::embedded().statements;
+        let taking: Vec<&str> = statements
+            .iter()
+            .filter(|(_, sql)| {
+                let (name, sql) = ("".into(), sql.as_str().into());
+                Statement { name, sql }.takes_row_locks()
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(
+            taking,
+            [
+                "assign_room",
+                "cancel_allocation",
+                "cancel_nights",
+                "confirm_allocation",
+                "confirm_nights",
+                "expire_allocation",
+                "hold_lock_nights",
+                "hold_reserve_nights",
+                "job_succeeded",
+                "outbox_published",
+                "release_allocation",
+                "release_nights",
+                "sweep_lock",
+            ]
+        );
+    }
+}
