@@ -460,6 +460,22 @@ fn search_is_slow_by_latency_or_by_its_cache() {
                 true
             },
         ),
+        (
+            "every search stored, and all cache calls fail: half as many calls",
+            1200,
+            Some(("RESV-INV-003 cache", 495)),
+            |instance, _, t| {
+                instance.add("inventory_cache_calls_total{outcome=\"hit\"}", -80.0);
+                if t < 0 {
+                    instance.add("inventory_cache_calls_total{outcome=\"miss\"}", 80.0);
+                    instance.add("inventory_cache_calls_total{outcome=\"stored\"}", 100.0);
+                } else {
+                    instance.add("inventory_cache_calls_total{outcome=\"miss\"}", -20.0);
+                    instance.add("inventory_cache_calls_total{outcome=\"error\"}", 100.0);
+                }
+                true
+            },
+        ),
         ("all fail for two minutes", 1200, None, |instance, _, t| {
             if (0..120).contains(&t) {
                 instance.add("inventory_cache_calls_total{outcome=\"hit\"}", -80.0);
@@ -605,6 +621,17 @@ fn lock_timeouts_are_a_share_of_thirty_minutes() {
             if t >= 0 {
                 instance.add(&locks("timeout"), 1.9);
                 instance.add(&locks("acquired"), -1.9);
+            }
+            true
+        }),
+        ("one of a handful", 3600, None, |instance, number, t| {
+            // Both instances together take 40 locks in 30 minutes, and one more is given up.
+            instance.add(&locks("acquired"), -100.0);
+            if t % 90 == 0 {
+                instance.add(&locks("acquired"), 1.0);
+            }
+            if number == 1 && t == 0 {
+                instance.add(&locks("timeout"), 1.0);
             }
             true
         }),

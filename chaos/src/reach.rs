@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     history::{Change, Observer, Row, Status},
-    recording::{Call, Commit, DbEvent, Event, HostState, Nanos, Op, Phase, Reply},
+    recording::{BodyDiff, Call, Commit, DbEvent, Event, HostState, Nanos, Op, Phase, Reply},
     scenario::{Channel, Plan, PlannedKind, catalogue::REACH},
 };
 
@@ -15,7 +15,14 @@ use crate::{
 pub struct Reach {
     plan: Arc<Plan>,
     counters: BTreeMap<&'static str, u64>,
+    /// What the sweepers say they skipped: per instance the last value, and the sum of what was added.
+    sweepers: BTreeMap<Arc<str>, u64>,
+    skipped: u64,
 }
+
+/// The sweeper's count of candidates that were locked or had advanced. Those that were locked are known from the database; the
+/// others leave no trace but this.
+const SKIPPED: &str = "inventory_sweeper_skipped_due_to_advance_total ";
 
 impl Reach {
     /// Everything at 0.
@@ -23,11 +30,16 @@ impl Reach {
         Reach {
             plan: Arc::new(plan.clone()),
             counters: REACH.iter().map(|name| (*name, 0)).collect(),
+            sweepers: BTreeMap::new(),
+            skipped: 0,
         }
     }
 
     /// The counters by name.
-    pub fn finish(self) -> BTreeMap<String, u64> {
+    pub fn finish(mut self) -> BTreeMap<String, u64> {
+        let locked = self.counters.get("rows_skipped").copied().unwrap_or(0);
+        self.counters
+            .insert("candidates_advanced", self.skipped.saturating_sub(locked));
         self.counters
             .into_iter()
             .map(|(name, count)| (name.to_owned(), count))
@@ -69,6 +81,7 @@ impl Reach {
                     Channel::Direct => {}
                 }
             }
+            Some(PlannedKind::Again { .. }) => self.count("holds_repeated"),
             Some(PlannedKind::Confirm { .. }) => self.count("confirmed"),
             Some(PlannedKind::Release { .. }) => self.count("released"),
             Some(PlannedKind::Cancel { .. }) => self.count("cancelled"),
@@ -94,6 +107,23 @@ impl Reach {
 }
 
 impl Observer for Reach {
+    fn scrape(
+        &mut self,
+        _: Nanos,
+        target: &Arc<str>,
+        _: Nanos,
+        outcome: &Result<BodyDiff, String>,
+    ) {
+        let Ok(body) = outcome else { return };
+        let values = body.changed.iter();
+        let values = values.filter_map(|(_, line)| line.strip_prefix(SKIPPED)?.trim().parse().ok());
+        for value in values {
+            let last = self.sweepers.insert(target.clone(), value).unwrap_or(0);
+            // A lower value is that of a new process, which began at 0.
+            self.skipped += if value < last { value } else { value - last };
+        }
+    }
+
     fn commit(&mut self, _: Nanos, _: &Commit, changes: &[Change]) {
         self.count("commits");
         for change in changes {
@@ -264,6 +294,21 @@ mod tests {
                 ok: false,
             },
         );
+        let again = index(|kind| matches!(kind, PlannedKind::Again { .. }));
+        story.op(1, again, ok("held"));
+        // One of two was locked. A new process counts from 0.
+        for (at, skipped) in [(8, 1), (9, 0), (10, 1)] {
+            let mut previous = Vec::new();
+            let body = format!("{SKIPPED}{skipped}\n");
+            story.event(
+                at,
+                Event::Scrape {
+                    target: "ledger-1".into(),
+                    duration: 1,
+                    outcome: Ok(BodyDiff::advance(&mut previous, &body)),
+                },
+            );
+        }
         let mut reach = Reach::new(&world.plan);
         history::read(story.frames.into_iter(), &mut [&mut reach]);
         let reach = reach.finish();

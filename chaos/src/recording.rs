@@ -117,6 +117,9 @@ pub enum Event {
         /// Whether it ran to its end.
         ok: bool,
     },
+    /// An operator asks the ledger's API to release or cancel an allocation that is somebody else's: on no client's behalf, so that
+    /// its client does not know of it.
+    Operator(Call),
 }
 
 /// State of a host.
@@ -170,7 +173,7 @@ pub enum Phase {
 pub enum Call {
     /// Availability of a stay.
     Search(Stay),
-    /// A hold; the idempotency key is derived from the operation's index.
+    /// A hold; the idempotency key is derived from the operation's index, or from that of the hold which it repeats.
     Hold(Stay),
     /// Confirms the allocation of an earlier operation.
     Confirm(Uuid),
@@ -308,14 +311,15 @@ impl<'de> Deserialize<'de> for RowChange {
 /// What a database did besides committing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DbEvent {
-    /// A statement asked for a row lock (or waited for another transaction's key) and got it; `waited` in nanoseconds, 0 at once.
+    /// A statement of a tenant's session (`ledger_app`) asked for row locks (or waited for another transaction's key) and got
+    /// them; `waited` in nanoseconds, 0 at once. What jobs, superusers and faults lock is not told, nor how it ended.
     LockAcquired {
         /// Nanoseconds waited.
         waited: Nanos,
     },
-    /// 55P03, or 57014 while waiting for a lock.
+    /// 55P03, or 57014 while waiting for a lock, in a tenant's session.
     LockTimeout,
-    /// 40P01.
+    /// 40P01 in a tenant's session.
     Deadlock,
     /// A row was re-checked after a wait; `kept` says whether it still qualified.
     Recheck {

@@ -228,7 +228,7 @@ contract! {
     LockWait LOCK_MS, "inventory_allocation_lock_wait_ms", "milliseconds", Series::One,
         "Duration of the statements that take row locks: the wait, plus the little they do besides.";
     LockAcquisitions Kind::Counter, "inventory_allocation_lock_acquisitions_total", "1",
-        Series::Per("outcome", LockOutcome::VALUES), "Statements that take row locks, by how they ended.";
+        Series::Per("outcome", LockOutcome::VALUES), "Tenants' statements that ask for row locks, by how they ended.";
     OutboxLag LAG_SECONDS, "inventory_outbox_lag_seconds", "seconds", Series::One,
         "Age of an event when the broker had taken it.";
     OutboxOldest Kind::Gauge, "inventory_outbox_oldest_seconds", "seconds", Series::One,

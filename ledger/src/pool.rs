@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::{
-    contract::{Id, PoolLabel, SqlState},
+    contract::{Id, LockOutcome, PoolLabel, SqlState},
     deadline::within,
     metrics::Metrics,
     ports::{Clock, DbError, Role, Rows, Session, Statement, Value},
@@ -197,6 +197,7 @@ impl Lease {
         let after = self.state;
         let started = self.enter();
         let result = session(&mut self.session)?.run(statement, params).await;
+        self.count_locks([statement].into_iter(), result.as_ref().err());
         self.leave(started, result, after)
     }
 
@@ -211,7 +212,38 @@ impl Lease {
         let after = self.state;
         let started = self.enter();
         let result = session(&mut self.session)?.run_all(batch).await;
+        let statements = batch.iter().map(|(statement, _)| *statement);
+        self.count_locks(statements, result.as_ref().err());
         self.leave(started, result, after)
+    }
+
+    /// Counts the tenants' statements that asked for row locks. Of a batch that failed only the one that ended it counts: what
+    /// came before it took its locks on rows that the transaction had, or first of all.
+    fn count_locks<'a>(
+        &self,
+        statements: impl Iterator<Item = &'a Statement>,
+        error: Option<&DbError>,
+    ) {
+        if self.pool.role != Role::App {
+            return;
+        }
+        let asked = statements
+            .filter(|statement| statement.takes_row_locks())
+            .count();
+        if asked == 0 {
+            return;
+        }
+        let (outcome, count) = match error {
+            None => (LockOutcome::Acquired, asked as u64),
+            Some(error) => match error.sqlstate() {
+                Some("55P03" | "57014") => (LockOutcome::Timeout, 1),
+                Some("40P01") => (LockOutcome::Deadlock, 1),
+                _ => return,
+            },
+        };
+        self.pool
+            .metrics
+            .add_at(Id::LockAcquisitions, outcome as usize, count);
     }
 
     /// Commits.

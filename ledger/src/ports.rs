@@ -51,6 +51,17 @@ pub struct Statement {
     pub sql: Arc<str>,
 }
 
+impl Statement {
+    /// Whether it asks for row locks, as its text says: it updates, deletes, or selects for update.
+    pub fn takes_row_locks(&self) -> bool {
+        let mut lines = self.sql.lines().filter(|line| !line.starts_with("--"));
+        let verb = lines.next().unwrap_or_default();
+        verb.starts_with("UPDATE")
+            || verb.starts_with("DELETE")
+            || lines.chain([verb]).any(|line| line.contains("FOR UPDATE"))
+    }
+}
+
 /// The database principal of a session. Neither owns a table nor bypasses row security.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
@@ -195,4 +206,40 @@ pub trait Ids: Send + Sync {
 pub trait Spawn: Send + Sync {
     /// Starts `task`; it ends with the host.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_and_selections_for_update_take_row_locks() {
+        let statements = crate::schema::embedded().statements;
+        let taking: Vec<&str> = statements
+            .iter()
+            .filter(|(_, sql)| {
+                let (name, sql) = ("".into(), sql.as_str().into());
+                Statement { name, sql }.takes_row_locks()
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(
+            taking,
+            [
+                "assign_room",
+                "cancel_allocation",
+                "cancel_nights",
+                "confirm_allocation",
+                "confirm_nights",
+                "expire_allocation",
+                "hold_lock_nights",
+                "hold_reserve_nights",
+                "job_succeeded",
+                "outbox_published",
+                "release_allocation",
+                "release_nights",
+                "sweep_lock",
+            ]
+        );
+    }
 }

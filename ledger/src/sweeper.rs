@@ -1,5 +1,6 @@
 //! The sweeper: ends holds whose time is over. Candidates are read first, across tenants; each is then locked, unless somebody
-//! holds it, and re-checked by the state guard, in a transaction of its own under its tenant.
+//! holds it, and re-checked by the state guard, in a transaction of its own under its tenant. Where the nights are in use for too
+//! long, the same run comes back to it while it has time: otherwise locks that come and go could outlast one run after the other.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub struct Sweep {
     pub expired: u64,
     /// Candidates that somebody held, or that had changed since they were read.
     pub skipped: u64,
-    /// Candidates whose rows were in use for too long; the next run tries again.
+    /// Candidates whose rows were in use for too long, also when this run came back to them, or for which it had no time left;
+    /// the next run tries again.
     pub postponed: u64,
 }
 
@@ -87,27 +89,51 @@ impl App {
     async fn sweep_all(&self) -> Result<Sweep, Fault> {
         let clock = &*self.ports.clock;
         let end = clock.monotonic() + self.config.sweep_deadline;
+        // Who comes back to what was in use must be done by the end, and each attempt may take its whole time.
+        let last_return = end.saturating_sub(self.config.attempt_deadline);
         let mut done = Sweep::default();
+        let mut blocked = Vec::new();
         loop {
             let candidates = self.bounded(self.sweep_candidates()).await?;
-            let before = done.expired;
-            for candidate in &candidates {
-                if clock.monotonic() >= end {
-                    break;
-                }
-                self.sweep_one(candidate, &mut done).await?;
-            }
             let more = candidates.len() == self.config.sweep_batch as usize;
+            let before = done.expired;
+            self.sweep_each(candidates, end, &mut done, &mut blocked)
+                .await?;
             // A batch of which nothing could be expired would only be read again.
             if !more || done.expired == before || clock.monotonic() >= end {
                 break;
             }
         }
+        while !blocked.is_empty() && clock.monotonic() < last_return {
+            clock.sleep(self.config.retry_backoff).await;
+            let again = std::mem::take(&mut blocked);
+            self.sweep_each(again, end, &mut done, &mut blocked).await?;
+        }
+        done.postponed = blocked.len() as u64;
         self.bounded(self.job_succeeded("expire-holds")).await?;
         Ok(done)
     }
 
-    async fn sweep_one(&self, candidate: &Candidate, done: &mut Sweep) -> Result<(), Fault> {
+    /// Tries each candidate until the run's end; adds those whose rows are in use to `blocked`, once.
+    async fn sweep_each(
+        &self,
+        candidates: Vec<Candidate>,
+        end: Duration,
+        done: &mut Sweep,
+        blocked: &mut Vec<Candidate>,
+    ) -> Result<(), Fault> {
+        for candidate in candidates {
+            let known = |other: &Candidate| other.allocation == candidate.allocation;
+            let late = self.ports.clock.monotonic() >= end;
+            if !blocked.iter().any(known) && (late || self.sweep_one(&candidate, done).await?) {
+                blocked.push(candidate);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is to be tried again.
+    async fn sweep_one(&self, candidate: &Candidate, done: &mut Sweep) -> Result<bool, Fault> {
         let work = ExpireWork(candidate.allocation);
         match self
             .attempt(&self.app_pool, Some(candidate.tenant), &work, 0)
@@ -119,24 +145,20 @@ impl App {
                 self.metrics
                     .observe(Id::HoldExpiryLag, 0, candidate.late.as_secs_f64());
                 self.relay_wake.notify_one();
-                Ok(())
+                Ok(false)
             }
             Ok(false) => {
                 done.skipped += 1;
                 self.metrics.add(Id::SweeperSkipped, 1);
-                Ok(())
+                Ok(false)
             }
             Err(Abort::Fault(Fault::Db(DbError::Server { sqlstate, .. })))
                 if matches!(sqlstate.as_str(), "55P03" | "57014" | "40P01") =>
             {
-                done.postponed += 1;
-                Ok(())
+                Ok(true)
             }
             Err(Abort::Fault(fault)) => Err(fault),
-            Err(Abort::Refused(_) | Abort::Again) => {
-                done.postponed += 1;
-                Ok(())
-            }
+            Err(Abort::Refused(_) | Abort::Again) => Ok(true),
         }
     }
 

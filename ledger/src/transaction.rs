@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    contract::{Id, LockOutcome},
+    contract::Id,
     deadline::within,
     error::{ApiError, LOCK_TIMEOUT, OUTCOME_UNKNOWN, UNAVAILABLE},
     pool::{Fault, Lease, Pool},
@@ -168,7 +168,7 @@ impl App {
         }
     }
 
-    /// Runs statements of which the first to matter takes row locks, and keeps the books about it.
+    /// Runs statements of which the first to matter takes row locks, and keeps the books about how long that took.
     pub(crate) async fn locking(
         &self,
         lease: &mut Lease,
@@ -177,17 +177,14 @@ impl App {
         let started = self.ports.clock.monotonic();
         let result = lease.run_all(batch).await;
         let took = self.ports.clock.monotonic().saturating_sub(started);
-        let outcome = match &result {
-            Ok(_) => Some(LockOutcome::Acquired),
-            Err(Fault::Db(error)) => match error.sqlstate() {
-                Some("55P03" | "57014") => Some(LockOutcome::Timeout),
-                Some("40P01") => Some(LockOutcome::Deadlock),
-                _ => None,
-            },
-            Err(_) => None,
+        let ended = match &result {
+            Ok(_) => true,
+            Err(Fault::Db(error)) => {
+                matches!(error.sqlstate(), Some("55P03" | "57014" | "40P01"))
+            }
+            Err(_) => false,
         };
-        if let Some(outcome) = outcome {
-            self.metrics.inc(Id::LockAcquisitions, outcome as usize);
+        if ended {
             self.metrics.observe(Id::LockWait, 0, millis(took));
         }
         result

@@ -34,26 +34,31 @@ const BREAKS: [Break; 6] = [
         "drop-check-and-guard.patch",
         "last-room-race",
         "invariant 1",
-        "",
+        "rooms are taken on",
     ),
     row(
         "confirm-without-state-guard.patch",
         "sweeper-vs-confirm",
         "invariant 8",
-        "",
+        "a hold was confirmed",
     ),
     row(
         "sweep-without-state-guard.patch",
         "sweeper-vs-confirm",
         "invariant 3",
-        "",
+        "an acknowledged confirmation is undone: the allocation is expired",
     ),
-    row("forget-row-policy.patch", "cache-down", "invariant 5", ""),
+    row(
+        "forget-row-policy.patch",
+        "cache-down",
+        "invariant 5",
+        "was answered an allocation of tenant",
+    ),
     row(
         "drop-idempotency-key.patch",
         "primary-failover-crash",
         "invariant 3",
-        "",
+        "one key stands for two allocations",
     ),
     row(
         "outbox-rule-slow.patch",
@@ -91,6 +96,7 @@ pub fn patches() -> Vec<String> {
 #[test]
 fn each_kept_break_makes_the_run_fail_and_say_why() {
     for row in &BREAKS {
+        assert!(!row.why.is_empty(), "{}: any finding would do", row.patch);
         let copy = copy();
         let patch =
             fs::read_to_string(root().join("breaks").join(row.patch)).expect("the patch is there");

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Check, Notes, day};
 use crate::{
     history::{Allocation, Change, Observer, Row},
-    recording::{Call, Commit, Event, Nanos, Phase, Reply},
+    recording::{Call, Commit, Event, Nanos, Op, Phase, Reply},
     scenario::{Plan, PlannedKind},
 };
 
@@ -118,6 +118,14 @@ impl Checker {
         }
         stays.insert((arrival, id), departure);
     }
+
+    /// Somebody asks to cancel it, its client or an operator: from the attempt on, the room may be somebody else's.
+    fn given_up(&mut self, id: Uuid) {
+        let (room, arrival) = self.booked.entry(id).or_insert((Uuid::nil(), 0));
+        if let Some(stays) = self.told.get_mut(room) {
+            stays.remove(&(*arrival, id));
+        }
+    }
 }
 
 /// Room, arrival, departure and id of an active allocation that has a room.
@@ -148,23 +156,22 @@ impl Observer for Checker {
     }
 
     fn event(&mut self, at: Nanos, event: &Event) {
-        let Event::Op(op) = event else { return };
-        match &op.phase {
-            Phase::Ok(Reply::Allocation {
-                id,
-                status,
-                room: Some(room),
-                ..
-            }) if &**status == "confirmed" => {
-                self.told(at, op.op, *id, *room);
-            }
-            // From the attempt on, the room may be somebody else's.
-            Phase::Invoke(Call::Cancel(id)) => {
-                let (room, arrival) = self.booked.entry(*id).or_insert((Uuid::nil(), 0));
-                if let Some(stays) = self.told.get_mut(room) {
-                    stays.remove(&(*arrival, *id));
-                }
-            }
+        let phase = match event {
+            Event::Op(Op { op, phase, .. }) => (*op, phase),
+            Event::Operator(Call::Cancel(id)) => return self.given_up(*id),
+            _ => return,
+        };
+        match phase {
+            (
+                op,
+                Phase::Ok(Reply::Allocation {
+                    id,
+                    status,
+                    room: Some(room),
+                    ..
+                }),
+            ) if &**status == "confirmed" => self.told(at, op, *id, *room),
+            (_, Phase::Invoke(Call::Cancel(id))) => self.given_up(*id),
             _ => {}
         }
     }

@@ -322,7 +322,25 @@ fn no_two_clients_are_told_the_same_room() {
         }
     };
     assert!(stay.nights > 0 && op < confirm);
+    let given_up = |event: Event| {
+        move |world: &World, story: &mut Story| {
+            told([0, 0])(world, story);
+            story.event(at(0, 5) + 1, event);
+        }
+    };
     check_in(&world, 2, told([0, 1]), &[]);
+    check_in(
+        &world,
+        2,
+        given_up(Event::Operator(Call::Cancel(id(0)))),
+        &[],
+    );
+    check_in(
+        &world,
+        2,
+        given_up(Event::Operator(Call::Release(id(0)))),
+        &["two clients were told the same room"],
+    );
     check_in(
         &world,
         2,
@@ -343,8 +361,34 @@ fn what_was_acknowledged_is_there_at_once_and_at_the_end() {
             story.set(at(0, 4), 1, last, None);
         }
     };
+    let asked = |event: Event| {
+        move |world: &World, story: &mut Story| {
+            told("cancelled")(world, story);
+            story.event(at(0, 3) + 1, event);
+        }
+    };
     check_in(&world, 3, told("confirmed"), &[]);
-    check_in(&world, 3, told("cancelled"), &[]);
+    check_in(
+        &world,
+        3,
+        asked(Event::Operator(Call::Cancel(id(1)))),
+        &[],
+    );
+    check_in(
+        &world,
+        3,
+        |world, story| {
+            told("cancelled")(world, story);
+            story.op(at(0, 3) + 1, confirm + 1, Phase::Invoke(Call::Cancel(id(1))));
+        },
+        &[],
+    );
+    check_in(
+        &world,
+        3,
+        told("cancelled"),
+        &["an acknowledged confirmation is undone: the allocation is cancelled"],
+    );
     check_in(
         &world,
         3,
@@ -383,6 +427,62 @@ fn what_was_acknowledged_is_there_at_once_and_at_the_end() {
     );
 }
 
+/// A row of `idempotency_keys`: the key `op-7` stands for allocation `number`.
+fn key_row(tenant: uuid::Uuid, number: u32) -> Vec<Value> {
+    vec![
+        Value::Uuid(tenant),
+        Value::Text("op-7".into()),
+        Value::Text("hash".into()),
+        Value::Uuid(id(number)),
+    ]
+}
+
+#[test]
+fn a_hold_sent_twice_is_one_allocation() {
+    let world = World::new();
+    let (op, stay, again) = held_with(&world, |kind| matches!(kind, PlannedKind::Again { .. }));
+    let told = |second: u32| {
+        move |world: &World, story: &mut Story| {
+            acknowledge(story, world, at(0, 1), op, stay, 1, "held");
+            acknowledge(story, world, at(0, 2), op, stay, 2, "held");
+            story.frames.pop();
+            reply(story, at(0, 3), again, second, "held");
+        }
+    };
+    check_in(&world, 3, told(1), &[]);
+    check_in(
+        &world,
+        3,
+        told(2),
+        &["a hold sent twice under one key became two allocations"],
+    );
+    let used = |tenants: [usize; 2], numbers: [u32; 2], lost: bool| {
+        move |world: &World, story: &mut Story| {
+            for (turn, (tenant, number)) in tenants.into_iter().zip(numbers).enumerate() {
+                let row = key_row(world.tenant(tenant), number);
+                story.commit(
+                    at(0, 1 + 5 * turn as u64),
+                    "ledger_app",
+                    vec![change("idempotency_keys", None, Some(row))],
+                );
+                if lost && turn == 0 {
+                    story.promote(at(0, 3), 0);
+                }
+            }
+        }
+    };
+    check_in(&world, 3, used([0, 0], [1, 1], false), &[]);
+    check_in(&world, 3, used([0, 1], [1, 2], false), &[]);
+    // What a failover lost may be made anew.
+    check_in(&world, 3, used([0, 0], [1, 2], true), &[]);
+    check_in(
+        &world,
+        3,
+        used([0, 0], [1, 2], false),
+        &["one key stands for two allocations"],
+    );
+}
+
 #[test]
 fn a_failover_keeps_what_was_acknowledged() {
     let world = World::new();
@@ -404,7 +504,7 @@ fn no_transaction_changes_anothers_rows_and_no_row_changes_hands() {
     let (own, other) = (world.tenant(0), world.tenant(1));
     let insert = |role: &'static str, tenant: uuid::Uuid| {
         move |_: &World, story: &mut Story| {
-            let row = vec![Value::Uuid(tenant), Value::Text("key".into())];
+            let row = key_row(tenant, 1);
             story.commit(
                 at(0, 1),
                 role,
@@ -424,7 +524,7 @@ fn no_transaction_changes_anothers_rows_and_no_row_changes_hands() {
         &world,
         5,
         |_, story| {
-            let row = |tenant| Some(vec![Value::Uuid(tenant), Value::Text("key".into())]);
+            let row = |tenant| Some(key_row(tenant, 1));
             story.commit(
                 at(0, 1),
                 "ledger_worker",

@@ -105,6 +105,17 @@ pub struct OutboxRow {
     pub published: bool,
 }
 
+/// A row of `idempotency_keys`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    /// Owner.
+    pub tenant: Uuid,
+    /// `idempotency_key`.
+    pub key: Arc<str>,
+    /// The allocation that answers it.
+    pub allocation: Uuid,
+}
+
 /// A row before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Row {
@@ -128,6 +139,13 @@ pub enum Row {
         before: Option<OutboxRow>,
         /// After.
         after: Option<OutboxRow>,
+    },
+    /// `idempotency_keys`.
+    Key {
+        /// Before.
+        before: Option<KeyRow>,
+        /// After.
+        after: Option<KeyRow>,
     },
     /// Any other table.
     Other,
@@ -185,6 +203,10 @@ impl Change {
                 before: each(&before, outbox)?,
                 after: each(&after, outbox)?,
             },
+            "idempotency_keys" => Row::Key {
+                before: each(&before, key)?,
+                after: each(&after, key)?,
+            },
             _ => Row::Other,
         };
         Ok(Change {
@@ -202,6 +224,7 @@ impl Change {
             Row::Allocation { before, after } => std::mem::swap(before, after),
             Row::Night { before, after } => std::mem::swap(before, after),
             Row::Outbox { before, after } => std::mem::swap(before, after),
+            Row::Key { before, after } => std::mem::swap(before, after),
             Row::Other => {}
         }
     }
@@ -307,6 +330,14 @@ fn outbox(row: &Columns) -> Result<OutboxRow, String> {
     })
 }
 
+fn key(row: &Columns) -> Result<KeyRow, String> {
+    Ok(KeyRow {
+        tenant: row.uuid(0)?,
+        key: row.text(1)?.clone(),
+        allocation: row.uuid(3)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,7 +395,15 @@ mod tests {
                 "published_at",
             ],
         );
-        starts("idempotency_keys", &["tenant_id"]);
+        starts(
+            "idempotency_keys",
+            &[
+                "tenant_id",
+                "idempotency_key",
+                "request_hash",
+                "allocation_id",
+            ],
+        );
         for table in ["properties", "room_types", "rooms"] {
             assert_eq!(columns(table)[1], "tenant_id");
         }

@@ -79,14 +79,20 @@ pub async fn run(
         if op.at > now {
             ctx.clock.sleep(Duration::from_nanos(op.at - now)).await;
         }
-        let run = Run {
+        let mut run = Run {
             ctx: ctx.clone(),
             world: world.clone(),
             journal: journal.clone(),
             client: client.clone(),
             index: index as u32,
+            key: index as u32,
             op: *op,
         };
+        if let PlannedKind::Again { of } = op.kind {
+            // Word for word the request of that hold.
+            run.key = of;
+            run.op.kind = plan.operations[of as usize].kind;
+        }
         ctx.spawn(run.carry_out());
     }
     ctx.stop.wait().await;
@@ -98,6 +104,8 @@ struct Run {
     journal: Arc<Journal>,
     client: Arc<Client>,
     index: u32,
+    /// The operation that the idempotency key is derived from: another than `index` if this repeats it.
+    key: u32,
     op: PlannedOp,
 }
 
@@ -152,7 +160,8 @@ impl Run {
         let of = match self.op.kind {
             PlannedKind::Search(stay) => return Some(Call::Search(stay)),
             PlannedKind::Hold { stay, .. } => return Some(Call::Hold(stay)),
-            PlannedKind::Confirm { of, .. }
+            PlannedKind::Again { of }
+            | PlannedKind::Confirm { of, .. }
             | PlannedKind::Release { of }
             | PlannedKind::Cancel { of }
             | PlannedKind::Get { of } => of,
@@ -189,7 +198,7 @@ impl Run {
     }
 
     fn end(&self, phase: Phase) {
-        if matches!(self.op.kind, PlannedKind::Hold { .. }) {
+        if self.key == self.index && matches!(self.op.kind, PlannedKind::Hold { .. }) {
             let outcome = match &phase {
                 Phase::Ok(Reply::Allocation {
                     id,
@@ -254,7 +263,7 @@ impl Run {
             .header("x-tenant-id", self.op.tenant.to_string());
         match (call, self.op.kind) {
             (Call::Hold(stay), PlannedKind::Hold { channel, .. }) => request
-                .header("idempotency-key", format!("op-{}", self.index))
+                .header("idempotency-key", format!("op-{}", self.key))
                 .header("content-type", "application/json")
                 .body(hold_body(stay, channel.as_str()).into()),
             _ => request.body(bytes::Bytes::new()),

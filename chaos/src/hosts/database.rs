@@ -4,7 +4,7 @@
 //! A commit is recorded when it becomes visible: with a synchronous standby, once that has it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     sync::{Arc, Mutex},
     time::Duration,
@@ -79,6 +79,8 @@ struct Inner {
     db: Database,
     fenced: bool,
     waiting: BTreeMap<SessionId, oneshot::Sender<Finished>>,
+    /// Sessions of tenants' requests, whose locks are told.
+    tenants: BTreeSet<SessionId>,
     /// Sessions of superusers at the host itself, by fault.
     reports: BTreeMap<u32, SessionId>,
     /// Commits in the log that nobody has seen yet: of a primary, until its standby has them; of a standby, until they are
@@ -103,6 +105,7 @@ impl Disk {
             db,
             fenced: false,
             waiting: BTreeMap::new(),
+            tenants: BTreeSet::new(),
             reports: BTreeMap::new(),
             unshown: VecDeque::new(),
             log: VecDeque::new(),
@@ -181,6 +184,9 @@ impl Disk {
     fn route(&self, world: &World, inner: &mut Inner) {
         let mut outputs = std::mem::take(&mut inner.outputs);
         inner.db.drain(&mut outputs);
+        // The engine tells how a lock ended right before it answers the request that asked for it; between the two stands at most
+        // the error. A request that commits by itself is no tenant's.
+        let mut lock_ended = None;
         for output in outputs.drain(..) {
             match output {
                 Output::Done {
@@ -188,6 +194,14 @@ impl Disk {
                     result,
                     cost_ns,
                 } => {
+                    if let Some(what) = lock_ended.take()
+                        && inner.tenants.contains(&session)
+                    {
+                        world.record(Event::Db {
+                            host: self.host.clone(),
+                            what,
+                        });
+                    }
                     if let Some(waiting) = inner.waiting.remove(&session) {
                         // A receiver that is gone belongs to a connection that ended; its session is being closed.
                         let _ = waiting.send(Finished {
@@ -196,11 +210,19 @@ impl Disk {
                         });
                     }
                 }
-                Output::Committed(commit) => inner.unshown.push_back(commit),
+                Output::Committed(commit) => {
+                    lock_ended = None;
+                    inner.unshown.push_back(commit);
+                }
                 Output::Log(record) => {
                     inner.log.push_back(record);
                     self.log_grew.notify_one();
                 }
+                Output::Event(
+                    what @ (DbEvent::LockAcquired { .. }
+                    | DbEvent::LockTimeout
+                    | DbEvent::Deadlock),
+                ) => lock_ended = Some(what),
                 Output::Event(what) => world.record(Event::Db {
                     host: self.host.clone(),
                     what,
@@ -294,6 +316,7 @@ impl Disk {
     fn close(&self, world: &World, session: SessionId) {
         let mut inner = lock(&self.inner);
         inner.waiting.remove(&session);
+        inner.tenants.remove(&session);
         inner.db.close(session);
         self.route(world, &mut inner);
     }
@@ -333,6 +356,7 @@ pub async fn run(ctx: HostCtx, world: Arc<World>, peer: &'static str) {
         if ctx.boot > 1 {
             inner.db.crash_recover();
             inner.waiting.clear();
+            inner.tenants.clear();
             inner.reports.clear();
         }
         inner.armed = None;
@@ -423,6 +447,9 @@ async fn serve_session(
         Ok(session) => session,
         Err(error) => return wire.send(&Answer::Err(error)).await,
     };
+    if role == Role::App {
+        lock(&disk.inner).tenants.insert(session);
+    }
     let _closing = Closing {
         disk: &disk,
         world: &world,

@@ -7,9 +7,12 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{LEDGER_PORT, LEDGERS, World, lock};
-use crate::simnet::{
-    HostCtx,
-    http::{Client, ClientConfig},
+use crate::{
+    recording::{Call, Event},
+    simnet::{
+        HostCtx,
+        http::{Client, ClientConfig},
+    },
 };
 
 /// Something to do.
@@ -88,11 +91,12 @@ async fn cancel_surplus(ctx: &HostCtx, world: &Arc<World>, client: &Client) {
         else {
             return;
         };
-        let verb = if **status == *"held" {
-            "release"
+        let (verb, asked) = if **status == *"held" {
+            ("release", Call::Release(*allocation))
         } else {
-            "cancel"
+            ("cancel", Call::Cancel(*allocation))
         };
+        world.record(Event::Operator(asked));
         call(
             client,
             LEDGERS[round as usize % LEDGERS.len()],

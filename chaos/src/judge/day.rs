@@ -227,6 +227,14 @@ impl Ledger<'_> {
                 self.hold(at + MILLISECOND, index, stay, planned.tenant)
                     .unwrap_or_else(|| refused(409, "insufficient_availability")),
             ),
+            PlannedKind::Again { of } => (
+                match self.plan.operations[of as usize].kind {
+                    PlannedKind::Hold { stay, .. } => Call::Hold(stay),
+                    other => unreachable!("{other:?} is no hold"),
+                },
+                self.reply(of, planned.tenant)
+                    .unwrap_or_else(|| refused(404, "not_found")),
+            ),
             PlannedKind::Get { of } => (
                 Call::Get(allocation(of)),
                 self.reply(of, planned.tenant)

@@ -104,7 +104,8 @@ pub struct PlannedOp {
     pub kind: PlannedKind,
 }
 
-/// What an operation asks. Those with `of` follow the hold at that index and are dropped unless it was acknowledged.
+/// What an operation asks. Those with `of` follow the hold at that index and are dropped unless it was acknowledged; only
+/// [`PlannedKind::Again`] waits for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlannedKind {
     /// Availability.
@@ -115,6 +116,11 @@ pub enum PlannedKind {
         stay: Stay,
         /// Sales channel.
         channel: Channel,
+    },
+    /// Sends a hold once more, under the same idempotency key, while the first may still be under way: a double click.
+    Again {
+        /// Index of the hold.
+        of: u32,
     },
     /// Confirms a hold.
     Confirm {
@@ -145,7 +151,8 @@ impl PlannedKind {
     pub fn of(&self) -> Option<u32> {
         match *self {
             PlannedKind::Search(_) | PlannedKind::Hold { .. } => None,
-            PlannedKind::Confirm { of, .. }
+            PlannedKind::Again { of }
+            | PlannedKind::Confirm { of, .. }
             | PlannedKind::Release { of }
             | PlannedKind::Cancel { of }
             | PlannedKind::Get { of } => Some(of),

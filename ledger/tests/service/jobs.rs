@@ -196,10 +196,16 @@ fn the_sweeper_takes_each_candidate_in_a_transaction_of_its_tenant() {
         [Reply::Rows((1..=4).map(candidate).collect())],
     );
     let one = Reply::Rows(vec![vec![Value::Uuid(ALLOCATION)]]);
-    // The second is held by somebody, the third was confirmed meanwhile, the fourth's nights are in use.
+    // The second is held by somebody, the third was confirmed meanwhile, the fourth's nights are in use at first.
     service.fakes.db().next(
         "sweep_lock",
-        [one.clone(), Reply::Affected(0), one.clone(), one],
+        [
+            one.clone(),
+            Reply::Affected(0),
+            one.clone(),
+            one.clone(),
+            one,
+        ],
     );
     let stay = Reply::Rows(vec![vec![
         Value::Uuid(ROOM_TYPE),
@@ -208,29 +214,56 @@ fn the_sweeper_takes_each_candidate_in_a_transaction_of_its_tenant() {
     ]]);
     service.fakes.db().next(
         "expire_allocation",
-        [stay.clone(), Reply::Affected(0), stay],
+        [stay.clone(), Reply::Affected(0), stay.clone(), stay],
     );
     service.fakes.db().next(
         "release_nights",
-        [Reply::Affected(1), Reply::Refuse("55P03")],
+        [
+            Reply::Affected(1),
+            Reply::Refuse("55P03"),
+            Reply::Affected(1),
+        ],
     );
     let done = service.world.run(service.app.sweep()).unwrap();
-    assert_eq!((done.expired, done.skipped, done.postponed), (1, 2, 1));
+    assert_eq!((done.expired, done.skipped, done.postponed), (2, 2, 0));
     let db = service.fakes.db();
     for tenant in 1..=4_u128 {
         assert_eq!(
             db.count(&format!("begin {}", Uuid::from_u128(0x1000 + tenant))),
-            1
+            if tenant == 4 { 2 } else { 1 },
+            "{tenant}"
         );
     }
     assert_eq!(db.count("job_succeeded"), 1, "it ran to its end");
-    assert_eq!(db.count("outbox_insert"), 1);
+    assert_eq!(db.count("outbox_insert"), 2);
     drop(db);
     assert_eq!(
         service.metric("inventory_sweeper_skipped_due_to_advance_total"),
         Some(2.0)
     );
-    assert_eq!(service.metric("inventory_holds_expired_total"), Some(1.0));
+    assert_eq!(service.metric("inventory_holds_expired_total"), Some(2.0));
+}
+
+#[test]
+fn the_sweeper_leaves_nights_that_stay_in_use_to_the_next_run() {
+    let service = Service::new(|_| ());
+    let mut db = service.fakes.db();
+    db.next("sweep_candidates", [Reply::Rows(vec![candidate(1)])]);
+    let one = Reply::Rows(vec![vec![Value::Uuid(ALLOCATION)]]);
+    db.always("sweep_lock", one);
+    let stay = vec![
+        Value::Uuid(ROOM_TYPE),
+        Value::Date(DAY),
+        Value::Date(DAY + 1),
+    ];
+    db.always("expire_allocation", Reply::Rows(vec![stay]));
+    db.always("release_nights", Reply::Refuse("55P03"));
+    drop(db);
+    let done = service.world.run(service.app.sweep()).unwrap();
+    assert_eq!((done.expired, done.skipped, done.postponed), (0, 0, 1));
+    let db = service.fakes.db();
+    assert!(db.count("release_nights") > 1, "it came back");
+    assert_eq!(db.count("job_succeeded"), 1, "it ran to its end");
 }
 
 #[test]

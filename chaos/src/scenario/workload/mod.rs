@@ -60,6 +60,11 @@ pub const SWEEP_EVERY: Nanos = 10 * SECOND;
 /// Searches that are repeated, of 1000.
 const RELOADED: u64 = 300;
 
+/// Holds that are sent twice under one key, of 1000, and how long after the first the second goes off at most: people click
+/// twice, and what lies between them and the service repeats what it has no answer to.
+const DOUBLED: u64 = 30;
+const DOUBLED_WITHIN: Nanos = 400 * MILLISECOND;
+
 /// Nothing is sent in the last seconds, so that every answer is still seen.
 const QUIET_END: Nanos = 10 * SECOND;
 
@@ -206,6 +211,10 @@ impl<'a> Crowd<'a> {
         let Some(of) = self.hold(at, client, stay) else {
             return;
         };
+        if self.fates.chance(DOUBLED) {
+            let again = at + 1 + self.fates.below(DOUBLED_WITHIN);
+            self.push(again, client, stay.tenant, PlannedKind::Again { of });
+        }
         let think = |fates: &mut Stream, (low, high): (Nanos, Nanos)| low + fates.below(high - low);
         let decided = at + think(&mut self.fates, fate.think);
         if self.fates.chance(fate.get) {
@@ -295,7 +304,8 @@ impl<'a> Crowd<'a> {
         for op in &mut sorted {
             match &mut op.kind {
                 PlannedKind::Search(_) | PlannedKind::Hold { .. } => {}
-                PlannedKind::Confirm { of, .. }
+                PlannedKind::Again { of }
+                | PlannedKind::Confirm { of, .. }
                 | PlannedKind::Release { of }
                 | PlannedKind::Cancel { of }
                 | PlannedKind::Get { of } => *of = place[*of as usize],
