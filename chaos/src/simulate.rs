@@ -10,7 +10,7 @@ use ::ledger::{
 };
 
 use crate::{
-    hosts::{self, DATABASES, LEDGERS, World, clients::Journal, database::Disk},
+    hosts::{self, DATABASES, LEDGERS, World, clients::Journal, disk::Disk},
     recording::{EPOCH_UNIX_S, Event, HostState, Recording},
     scenario::{Client, Fixtures, Plan},
     simdb::{Database, DbConfig, Image, Output, Request, Source, SqlError},

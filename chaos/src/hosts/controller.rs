@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     DATABASES, World,
-    database::{CONTROL_PORT, Control, State},
+    database::{CONTROL_PORT, Control},
+    disk::State,
     wire::Wire,
 };
 use crate::{

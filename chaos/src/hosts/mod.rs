@@ -9,6 +9,7 @@ pub mod clients;
 pub mod controller;
 pub mod database;
 pub mod database_client;
+pub mod disk;
 pub mod ledger;
 pub mod nemesis;
 pub mod operator;
@@ -79,7 +80,7 @@ pub struct World {
     /// The ledger's SQL.
     pub schema: Arc<Schema>,
     /// The database hosts' disks.
-    pub disks: BTreeMap<&'static str, database::Disk>,
+    pub disks: BTreeMap<&'static str, disk::Disk>,
     /// What the operator was asked to do.
     pub errands: operator::Errands,
     last_commit: AtomicU64,
@@ -94,7 +95,7 @@ impl World {
     pub fn new(
         plan: &Plan,
         schema: Arc<Schema>,
-        disks: BTreeMap<&'static str, database::Disk>,
+        disks: BTreeMap<&'static str, disk::Disk>,
     ) -> World {
         World {
             sim: OnceLock::new(),
@@ -156,7 +157,7 @@ impl World {
     }
 
     /// The disk of the database host that is primary now.
-    pub fn primary(&self) -> &database::Disk {
+    pub fn primary(&self) -> &disk::Disk {
         let standing = DATABASES.iter().map(|host| &self.disks[host]);
         standing
             .clone()
