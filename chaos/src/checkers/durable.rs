@@ -101,7 +101,10 @@ impl Checker {
     /// Judges the keys that a commit used: each stands for one allocation.
     fn keys(&mut self, at: Nanos, commit: &Commit, changes: &[Change]) {
         for change in changes {
-            let Row::Key { after: Some(key), .. } = &change.row else {
+            let Row::Key {
+                after: Some(key), ..
+            } = &change.row
+            else {
                 continue;
             };
             self.notes.facts += 1;

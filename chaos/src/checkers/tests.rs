@@ -368,18 +368,17 @@ fn what_was_acknowledged_is_there_at_once_and_at_the_end() {
         }
     };
     check_in(&world, 3, told("confirmed"), &[]);
-    check_in(
-        &world,
-        3,
-        asked(Event::Operator(Call::Cancel(id(1)))),
-        &[],
-    );
+    check_in(&world, 3, asked(Event::Operator(Call::Cancel(id(1)))), &[]);
     check_in(
         &world,
         3,
         |world, story| {
             told("cancelled")(world, story);
-            story.op(at(0, 3) + 1, confirm + 1, Phase::Invoke(Call::Cancel(id(1))));
+            story.op(
+                at(0, 3) + 1,
+                confirm + 1,
+                Phase::Invoke(Call::Cancel(id(1))),
+            );
         },
         &[],
     );

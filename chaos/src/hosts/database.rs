@@ -219,9 +219,8 @@ impl Disk {
                     self.log_grew.notify_one();
                 }
                 Output::Event(
-                    what @ (DbEvent::LockAcquired { .. }
-                    | DbEvent::LockTimeout
-                    | DbEvent::Deadlock),
+                    what
+                    @ (DbEvent::LockAcquired { .. } | DbEvent::LockTimeout | DbEvent::Deadlock),
                 ) => lock_ended = Some(what),
                 Output::Event(what) => world.record(Event::Db {
                     host: self.host.clone(),
