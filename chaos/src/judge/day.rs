@@ -13,7 +13,7 @@ use crate::{
         BodyDiff, Call, Commit, DbEvent, Event, HostState, Op, Phase, Recorder, Recording, Reply,
         RowChange, Stay,
     },
-    scenario::{LEDGERS, MILLISECOND, MINUTE, PlannedKind, Scenario},
+    scenario::{LEDGERS, MILLISECOND, PlannedKind, Scenario},
 };
 
 /// What the ledger would do next.
@@ -513,32 +513,4 @@ fn a_faultless_run_of_each_workload_breaks_no_invariant_and_shows_no_symptom() {
         );
         println!("{name}: {:?}", examination.reach);
     }
-}
-
-/// How long the judges take over a whole day: run with `--release --ignored --nocapture`.
-#[test]
-#[ignore = "measures; takes seconds without optimisation"]
-#[expect(clippy::disallowed_methods, reason = "measures real time")]
-fn a_whole_day_is_examined_within_a_second() {
-    let plan = plan("healthy-day");
-    let recording = play(&plan);
-    let start = std::time::Instant::now();
-    let frames = recording.iter().count();
-    let decoded = start.elapsed();
-    let start = std::time::Instant::now();
-    let examination = examine(&plan, &recording);
-    let examined = start.elapsed();
-    println!(
-        "{frames} frames, {} MB: decoding {decoded:?}, decoding and judging {examined:?}",
-        recording.bytes().len() >> 20
-    );
-    println!("{:?}", examination.reach);
-    for check in &examination.checks {
-        println!(
-            "invariant {}: {:?}, {} facts",
-            check.invariant, check.verdict, check.facts
-        );
-    }
-    assert!(examination.reach["holds"] >= 20_000 && examination.reach["requests"] >= 100_000);
-    assert!(plan.duration == 24 * 60 * MINUTE && examined.as_secs() < 3);
 }
