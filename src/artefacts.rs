@@ -3,6 +3,7 @@
 //! Invariant: a folder or file is there whole or not at all: it is written under another name beside its place and renamed.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     io::Write,
     path::{Path, PathBuf},
@@ -114,6 +115,96 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Refuses a place that is taken: what stands there may be somebody's only copy. An empty folder is a place for a folder.
+///
+/// # Errors
+/// What stands there, and what to do.
+pub fn vacant(place: &Path) -> Result<(), Error> {
+    let taken = match fs::symlink_metadata(place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(Error::Input(format!("{}: {error}", place.display()))),
+        Ok(found) if found.is_dir() => fs::read_dir(place)
+            .map_err(|error| Error::Input(format!("{}: {error}", place.display())))?
+            .next()
+            .is_some(),
+        Ok(_) => true,
+    };
+    if taken {
+        return Err(Error::Input(format!(
+            "{} is there already and is not replaced: remove it, or name another place",
+            place.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Writes a file that is there whole or not at all, in a place that [`vacant`] found free.
+///
+/// # Errors
+/// The disk's, with the path, or what `write` returns.
+pub fn write_file<T>(
+    place: &Path,
+    write: impl FnOnce(&mut io::BufWriter<fs::File>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let fresh = beside(place)?;
+    let failed = |error: io::Error| Error::Internal(format!("{}: {error}", place.display()));
+    let written = fs::File::create(&fresh).map_err(failed).and_then(|file| {
+        let mut out = io::BufWriter::new(file);
+        let result = write(&mut out)?;
+        out.into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&fresh, place))
+            .map_err(failed)?;
+        Ok(result)
+    });
+    if written.is_err() {
+        let _ = remove(&fresh);
+    }
+    written
+}
+
+/// Writes a folder of files, by relative path, that is there whole or not at all, in a place that [`vacant`] found free.
+///
+/// # Errors
+/// The disk's, with the path.
+pub fn write_folder(place: &Path, files: &BTreeMap<String, String>) -> Result<(), Error> {
+    let fresh = beside(place)?;
+    let write = || -> io::Result<()> {
+        remove(&fresh)?;
+        fs::create_dir_all(&fresh)?;
+        for (path, text) in files {
+            let path = fresh.join(path);
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(path, text)?;
+        }
+        fs::rename(&fresh, place)
+    };
+    write().map_err(|error| {
+        let _ = remove(&fresh);
+        Error::Internal(format!("{}: {error}", place.display()))
+    })
+}
+
+/// The hidden name beside a place under which its content is written; makes the folders above it.
+fn beside(place: &Path) -> Result<PathBuf, Error> {
+    let name = place.file_name().ok_or_else(|| {
+        Error::Input(format!(
+            "{}: this is no name of a file or folder",
+            place.display()
+        ))
+    })?;
+    let folder = place.parent().unwrap_or(Path::new(""));
+    if !folder.as_os_str().is_empty() {
+        fs::create_dir_all(folder)
+            .map_err(|error| Error::Input(format!("{}: {error}", folder.display())))?;
+    }
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(".new");
+    Ok(folder.join(hidden))
 }
 
 /// Removes a file, link or folder, if it is there.

@@ -3,6 +3,8 @@
 //! Invariant: data goes to standard output, everything else to standard error; an input that is refused is refused before
 //! anything is run or written; no way of failing ends with 0.
 
+mod export;
+
 use std::{ffi::OsString, io::IsTerminal, io::Write, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -15,7 +17,8 @@ use crate::{
     jobs::{self, Options},
     replay::Recorded,
     report::{Report, json, text, text::Style},
-    runner,
+    runner, test_promql,
+    test_rules::{self, TestRules},
 };
 
 /// A fire drill for a service and its alarms: breaks the ledger in simulated time and proves that the right alert fires in
@@ -36,6 +39,20 @@ enum Command {
     Run(Run),
     /// Runs a bundle's scenario again and says where it diverges from the recording.
     Replay(Replay),
+    /// Writes what other tools read: a recording as OpenMetrics, scenarios as unit tests for promtool.
+    #[command(subcommand)]
+    Export(export::Export),
+    /// Runs tests that are data: of queries, of rules.
+    #[command(subcommand)]
+    Test(Test),
+}
+
+#[derive(Debug, Subcommand)]
+enum Test {
+    /// Runs files in the language of Prometheus' own PromQL tests.
+    Promql(test_promql::Args),
+    /// Runs promtool's unit-test files.
+    Rules(TestRules),
 }
 
 #[derive(Debug, Default, Args)]
@@ -94,15 +111,18 @@ struct OutputArgs {
     color: Color,
 }
 
+/// Form of what goes to standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
+    /// For people.
     #[default]
     Text,
+    /// For programs.
     Json,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Color {
+pub(crate) enum Color {
     #[default]
     Auto,
     Always,
@@ -110,7 +130,8 @@ enum Color {
 }
 
 impl Color {
-    fn style(self, terminal: bool) -> Style {
+    /// The style for a stream that is a terminal or not.
+    pub(crate) fn style(self, terminal: bool) -> Style {
         let wanted =
             || terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let color = match self {
@@ -153,6 +174,9 @@ fn dispatch(cli: Cli) -> Result<u8, Error> {
         }),
         Some(Command::Run(args)) => run(args),
         Some(Command::Replay(args)) => replay(args),
+        Some(Command::Export(what)) => export::run(what),
+        Some(Command::Test(Test::Promql(args))) => test_promql::run(&args),
+        Some(Command::Test(Test::Rules(args))) => test_rules::run(args),
     }
 }
 
@@ -225,7 +249,7 @@ impl OutputArgs {
 }
 
 /// Writes to standard output; who closed it has read enough, and the exit code still tells the verdict.
-fn print(text: &str) -> Result<(), Error> {
+pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -69,6 +69,8 @@ pub struct Inputs {
     pub scenarios: Vec<Known>,
     /// The alert rules.
     pub rules: RuleSet,
+    /// The files that they were read from.
+    pub rule_files: Tree,
     /// Hash of the rule files.
     pub rules_sha256: String,
     /// The ledger's SQL.
@@ -87,15 +89,20 @@ impl Inputs {
             Some(folder) => Tree::read(folder, &["toml"])?,
             None => Tree::embedded(&SCENARIOS, &["toml"]),
         };
-        let rule_files = match &sources.rules {
+        let mut rule_files = match &sources.rules {
             Some(folder) => Tree::read(folder, &["yml", "yaml"])?,
             None => Tree::embedded(&RULES, &["yml", "yaml"]),
         };
+        // The rules' own unit tests are no rule files.
+        rule_files
+            .files
+            .retain(|path, _| !path.starts_with("tests/"));
         let schema = ledger(sources.ledger.as_deref())?;
         Ok(Inputs {
             scenarios: scenarios(&scenario_files)?,
             rules_sha256: rule_files.sha256(),
             rules: rules(&rule_files)?,
+            rule_files,
             ledger_sha256: schema_sha256(&schema),
             schema: Arc::new(schema),
         })

@@ -2,8 +2,8 @@
 //!
 //! One way through the house: scenario + seed → simulate → recording → rules → timeline → judge → verdict → report
 //! (`pipeline`). Around it: the command line (`cli`), what it reads (`inputs`, `tree`), what it does in parallel (`jobs`,
-//! `runner`), what it leaves (`artefacts`, `bundle`, `report`) and how it ends (`exit`). Only this crate touches disk and
-//! terminal.
+//! `runner`), what it leaves (`artefacts`, `bundle`, `report`) and how it ends (`exit`). Beside it stand commands that need no
+//! simulation (`test_promql`). Only this crate touches disk and terminal.
 
 pub mod artefacts;
 pub mod baseline;
@@ -11,6 +11,7 @@ pub mod books;
 pub mod bundle;
 pub mod cli;
 pub mod exit;
+pub mod export;
 pub mod inputs;
 pub mod jobs;
 pub mod observe;
@@ -19,4 +20,6 @@ pub mod progress;
 pub mod replay;
 pub mod report;
 pub mod runner;
+pub mod test_promql;
+pub mod test_rules;
 pub mod tree;

@@ -22,7 +22,7 @@ const JOB: &str = "inventory-service";
 const MILLISECOND: Nanos = 1_000_000;
 
 /// Prometheus' evaluation interval, which is also its scrape interval.
-const INTERVAL_MS: i64 = 15_000;
+pub const INTERVAL_MS: i64 = 15_000;
 
 /// What Prometheus had: its samples, and when it evaluated rules.
 #[derive(Debug)]
@@ -77,6 +77,7 @@ pub fn observe(recording: &Recording, duration: Nanos) -> Result<Observed, Strin
         end_ms: unix_ms(duration),
         default_interval_ms: INTERVAL_MS,
         up: up_intervals(&evaluator, duration),
+        snapshots: Vec::new(),
     };
     Ok(Observed {
         ingest,

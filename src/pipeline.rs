@@ -27,14 +27,7 @@ use crate::{
 pub fn run(scenario: &Scenario, seed: u64, inputs: &Inputs) -> Result<(Run, Recording), Error> {
     let mut books = Books::default();
     let plan = Arc::new(books.measure("plan", || scenario.compile(seed)));
-    let simulation = books
-        .split(
-            "set-up",
-            || simulate(&plan, &inputs.schema, Some(stopwatch)),
-            parts,
-        )
-        .map_err(refused)?;
-    let recording = simulation.recording;
+    let recording = record(&plan, inputs, &mut books)?;
     let observed = books
         .measure("scrapes", || observe::observe(&recording, plan.duration))
         .map_err(Error::Internal)?;
@@ -51,6 +44,19 @@ pub fn run(scenario: &Scenario, seed: u64, inputs: &Inputs) -> Result<(Run, Reco
         judge::judge(&plan, &examination, &observe::firings(&timeline))
     });
     Ok((report(&plan, verdict, &recording, books), recording))
+}
+
+/// The first stage alone: from the plan to the recording.
+///
+/// # Errors
+/// SQL that cannot be run, or a fault of the simulation itself.
+pub fn record(plan: &Arc<Plan>, inputs: &Inputs, books: &mut Books) -> Result<Recording, Error> {
+    let simulation = books.split(
+        "set-up",
+        || simulate(plan, &inputs.schema, Some(stopwatch)),
+        parts,
+    );
+    Ok(simulation.map_err(refused)?.recording)
 }
 
 /// What the simulation booked itself: hosts by kind, and the network.
@@ -103,7 +109,8 @@ fn report(plan: &Plan, verdict: RunVerdict, recording: &Recording, books: Books)
     }
 }
 
-fn weigh(verdict: judge::Verdict) -> Verdict {
+/// The judge's word as the program's.
+pub fn weigh(verdict: judge::Verdict) -> Verdict {
     match verdict {
         judge::Verdict::Pass => Verdict::Pass,
         judge::Verdict::Unknown => Verdict::Unknown,

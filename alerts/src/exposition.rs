@@ -185,6 +185,18 @@ pub fn parse_value_part(text: &str) -> Result<(f64, Option<i64>), String> {
 }
 
 fn parse_sample(text: &str) -> Result<Sample<'_>, String> {
+    let (name, labels, rest) = parse_key(text)?;
+    let (value, timestamp_ms) = parse_value_part(rest)?;
+    Ok(Sample {
+        name,
+        labels,
+        value,
+        timestamp_ms,
+    })
+}
+
+/// Reads the part that names the series; answers name, labels and what follows.
+pub(crate) fn parse_key(text: &str) -> Result<(Cow<'_, str>, LabelList<'_>, &str), String> {
     let end = key_length(text).ok_or_else(|| match text.contains('{') {
         true => "label set is not closed".to_string(),
         false => "no value after the series".to_string(),
@@ -201,24 +213,13 @@ fn parse_sample(text: &str) -> Result<Sample<'_>, String> {
     let name = match quoted {
         Some(_) if !bare.is_empty() => return Err(format!("metric name {bare:?} given twice")),
         Some(quoted) => quoted,
-        None => Cow::Borrowed(bare),
+        None if is_name(bare, true) => Cow::Borrowed(bare),
+        None => return Err(format!("invalid metric name {bare:?}")),
     };
-    if matches!(name, Cow::Borrowed(_))
-        && std::ptr::eq(name.as_ptr(), bare.as_ptr())
-        && !is_name(bare, true)
-    {
-        return Err(format!("invalid metric name {bare:?}"));
-    }
-    let (value, timestamp_ms) = parse_value_part(rest)?;
-    Ok(Sample {
-        name,
-        labels,
-        value,
-        timestamp_ms,
-    })
+    Ok((name, labels, rest))
 }
 
-type LabelList<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+pub(crate) type LabelList<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// The inside of the braces. A lone quoted string is the metric's name (Prometheus 3 notation).
 fn parse_labels(mut text: &str) -> Result<(Option<Cow<'_, str>>, LabelList<'_>), String> {

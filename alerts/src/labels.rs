@@ -3,7 +3,9 @@
 //! Invariant: pairs are sorted by name, names are unique, and no value is empty, because in Prometheus an empty label is
 //! a missing one. Equal sets are therefore equal byte for byte. Validity of names is the parsers' business.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,16 +17,55 @@ pub const NAME: &str = "__name__";
 pub type Pair = (Arc<str>, Arc<str>);
 
 /// A sorted label set. Cloning shares the pairs.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Labels(Arc<[Pair]>);
+#[derive(Clone)]
+pub struct Labels {
+    pairs: Arc<[Pair]>,
+    /// Of the pairs: sets are looked up at every instant of an evaluation, and made rarely.
+    hash: u64,
+}
 
 impl Default for Labels {
     fn default() -> Self {
-        Labels(Arc::from(Vec::new()))
+        Labels::sorted(Arc::from(Vec::new()))
+    }
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+            && (Arc::ptr_eq(&self.pairs, &other.pairs) || self.pairs == other.pairs)
+    }
+}
+
+impl Eq for Labels {}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.pairs.cmp(&other.pairs)
     }
 }
 
 impl Labels {
+    fn sorted(pairs: Arc<[Pair]>) -> Self {
+        // The same in every process: its keys are constants.
+        let mut hasher = DefaultHasher::new();
+        pairs.hash(&mut hasher);
+        let hash = hasher.finish();
+        Labels { pairs, hash }
+    }
+
     /// Sorts the pairs, lets the last of equal names win and drops empty values.
     pub fn from_pairs(mut pairs: Vec<Pair>) -> Self {
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -36,7 +77,7 @@ impl Labels {
             }
         }
         out.retain(|(_, value)| !value.is_empty());
-        Labels(Arc::from(out))
+        Labels::sorted(Arc::from(out))
     }
 
     /// The same from borrowed text.
@@ -51,8 +92,8 @@ impl Labels {
 
     /// The value of a label; empty when it is missing.
     pub fn get(&self, name: &str) -> &str {
-        match self.0.binary_search_by(|(have, _)| (**have).cmp(name)) {
-            Ok(at) => &self.0[at].1,
+        match self.pairs.binary_search_by(|(have, _)| (**have).cmp(name)) {
+            Ok(at) => &self.pairs[at].1,
             Err(_) => "",
         }
     }
@@ -64,26 +105,21 @@ impl Labels {
 
     /// True when no label is set.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs.is_empty()
     }
 
     /// Names and values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// Keeps the labels whose name satisfies `keep`.
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
-        if self.0.iter().all(|(name, _)| keep(name)) {
+        if self.pairs.iter().all(|(name, _)| keep(name)) {
             return self.clone();
         }
-        Labels(
-            self.0
-                .iter()
-                .filter(|(name, _)| keep(name))
-                .cloned()
-                .collect(),
-        )
+        let kept = self.pairs.iter().filter(|(name, _)| keep(name));
+        Labels::sorted(kept.cloned().collect())
     }
 
     /// Without the metric's name.
@@ -91,10 +127,15 @@ impl Labels {
         self.filtered(|name| name != NAME)
     }
 
+    /// Without what says which metric this is: name, and type and unit where they are labels.
+    pub fn without_metadata(&self) -> Self {
+        self.filtered(|name| !matches!(name, NAME | "__type__" | "__unit__"))
+    }
+
     /// With one label set, or removed when `value` is empty.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut pairs: Vec<Pair> = self
-            .0
+            .pairs
             .iter()
             .filter(|(have, _)| **have != *name)
             .cloned()
@@ -105,7 +146,7 @@ impl Labels {
 
     /// The pairs, for building a larger set.
     pub fn to_pairs(&self) -> Vec<Pair> {
-        self.0.to_vec()
+        self.pairs.to_vec()
     }
 }
 

@@ -26,10 +26,14 @@
 //! | [`exposition`] | the text format, line by line; an error has its line |
 //! | [`scrape`] | scrapes → series: `up`, stale markers, target labels; the previous body is remembered, so that an equal line costs one comparison |
 //! | [`series`] | interned label sets; samples as runs over shared instants: an unchanged value costs nothing |
+//! | [`openmetrics`] | series as OpenMetrics text, and back: the way to and from a Prometheus server's storage |
 //! | [`promql`] | queries, evaluated over all instants at once |
 //! | [`template`] | Go's text/template as rules use it |
-//! | [`rules`] | rule files, the order in which rules run, the life of an alert |
+//! | [`rules`] | rule files with the place of each error, the order in which rules run, the life of an alert |
 //! | [`timeline`] | what happened, for judges and reports |
+//! | [`promqltest`] | runs files in the language of Prometheus' PromQL tests |
+//! | [`notation`] | series and values as test files write them |
+//! | [`unit`] | promtool's unit tests of rules: files read, run and written; failures, coverage |
 //! | [`labels`], [`number`] | label sets; numbers as Go writes them, the stale marker |
 //!
 //! # What holds everywhere
@@ -45,10 +49,14 @@
 
 pub mod exposition;
 pub mod labels;
+pub mod notation;
 pub mod number;
+pub mod openmetrics;
 pub mod promql;
+pub mod promqltest;
 pub mod rules;
 pub mod scrape;
 pub mod series;
 pub mod template;
 pub mod timeline;
+pub mod unit;

@@ -155,6 +155,16 @@ impl SeriesStore {
         t_ms: i64,
         value: f64,
     ) -> Result<SeriesId, OutOfOrder> {
+        self.extend(labels, [(t_ms, value)])
+    }
+
+    /// Writes samples, each at its own instant: what [`Self::append`] does, with one look for the series. Those before the one
+    /// that is refused stay.
+    pub fn extend(
+        &mut self,
+        labels: &Labels,
+        samples: impl IntoIterator<Item = (i64, f64)>,
+    ) -> Result<SeriesId, OutOfOrder> {
         let series = match self.find(labels) {
             Some(series) => series,
             None => {
@@ -165,9 +175,17 @@ impl SeriesStore {
         if self.followers[self.column_of(series).0 as usize] > 1 {
             self.leave_column(series);
         }
+        for (t_ms, value) in samples {
+            self.push(series, t_ms, value)?;
+        }
+        Ok(series)
+    }
+
+    /// A sample of a series that follows no other's instants.
+    fn push(&mut self, series: SeriesId, t_ms: i64, value: f64) -> Result<(), OutOfOrder> {
         self.advance(self.column_of(series), t_ms)
             .map_err(|error| OutOfOrder {
-                labels: labels.to_string(),
+                labels: self.labels(series).to_string(),
                 ..error
             })?;
         let entry = &mut self.series[series.0 as usize];
@@ -181,7 +199,7 @@ impl SeriesStore {
             entry.starts.push(at);
             entry.values.push(value);
         }
-        Ok(series)
+        Ok(())
     }
 
     fn leave_column(&mut self, series: SeriesId) {
@@ -198,31 +216,52 @@ impl SeriesStore {
 
     /// Samples after `from_ms` (exclusive) up to `to_ms` (inclusive), stale markers included.
     pub fn samples(&self, series: SeriesId, from_ms: i64, to_ms: i64) -> Samples {
+        let instants = &self.columns[self.series[series.0 as usize].column as usize];
+        let before = |t_ms: i64| instants.partition_point(|t| *t <= t_ms);
+        let most = before(to_ms).saturating_sub(before(from_ms));
+        let mut out = Samples {
+            t_ms: Vec::with_capacity(most),
+            values: Vec::with_capacity(most),
+        };
+        for (instants, value) in self.runs(series, from_ms, to_ms) {
+            out.t_ms.extend_from_slice(instants);
+            out.values.resize(out.t_ms.len(), value);
+        }
+        out
+    }
+
+    /// All samples one by one, oldest first, stale markers included.
+    pub fn stream(&self, series: SeriesId) -> impl Iterator<Item = (i64, f64)> + use<'_> {
+        self.runs(series, i64::MIN, i64::MAX)
+            .flat_map(|(instants, value)| instants.iter().map(move |t_ms| (*t_ms, value)))
+    }
+
+    /// Each run's instants that are after `from_ms` and not after `to_ms`, and its value.
+    fn runs(
+        &self,
+        series: SeriesId,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> impl Iterator<Item = (&[i64], f64)> + use<'_> {
         let entry = &self.series[series.0 as usize];
         let instants = &self.columns[entry.column as usize];
         let low = instants.partition_point(|t| *t <= from_ms) as u32;
         let high = instants.partition_point(|t| *t <= to_ms) as u32;
-        let mut out = Samples::default();
         let first = entry
             .starts
             .partition_point(|start| *start <= low)
             .saturating_sub(1);
-        for run in first..entry.starts.len() {
+        let runs = (first..entry.starts.len()).take_while(move |run| entry.starts[*run] < high);
+        runs.filter_map(move |run| {
             let (start, value) = (entry.starts[run], entry.values[run]);
-            if start >= high {
-                break;
-            }
             let end = if is_stale(value) {
                 start + 1
             } else {
                 entry.starts.get(run + 1).copied().unwrap_or(u32::MAX)
             };
-            for at in start.max(low)..end.min(high) {
-                out.t_ms.push(instants[at as usize]);
-                out.values.push(value);
-            }
-        }
-        out
+            let part = instants.get(start.max(low) as usize..end.min(high) as usize)?;
+            Some((part, value))
+        })
     }
 
     /// Labels of a series.

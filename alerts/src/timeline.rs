@@ -49,6 +49,41 @@ pub struct AlertHistory {
     pub transitions: Vec<Transition>,
 }
 
+/// Where a rule stands in its [`crate::rules::RuleSet`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RuleAt {
+    /// Index in [`crate::rules::RuleSet::groups`].
+    pub group: usize,
+    /// Index in the group's rules.
+    pub rule: usize,
+}
+
+/// An alert that is pending or firing, as Prometheus' `/api/v1/alerts` shows it after an evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActiveAlert {
+    /// File of the rule.
+    pub file: String,
+    /// Group of the rule.
+    pub group: String,
+    /// The alert's name.
+    pub alert: String,
+    /// The rule itself: names need not be unique.
+    pub place: RuleAt,
+    /// All its labels, `alertname` included.
+    pub labels: Labels,
+    /// Annotations, expanded in the last evaluation in which its condition held.
+    pub annotations: BTreeMap<String, String>,
+    /// Pending or firing.
+    pub state: AlertState,
+    /// Since when its condition holds, milliseconds since the epoch.
+    pub active_at_ms: i64,
+    /// Since when its condition does not hold any more, while `keep_firing_for` keeps it.
+    pub keep_firing_since_ms: Option<i64>,
+    /// The expression's value when its condition last held.
+    #[serde(with = "value_text")]
+    pub value: f64,
+}
+
 /// All alerts of an evaluation that were ever active, in the order of the rules and then of birth.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timeline {

@@ -1,10 +1,6 @@
-//! Loading rule files: what is refused, where, and how it reads; and what an evaluation of several rules answers.
+//! Loading rule files: what is refused, where, and how it reads.
 
-use alerts::labels::Labels;
-use alerts::number::STALE;
-use alerts::rules::{RuleSet, Schedule, Up};
-use alerts::series::SeriesStore;
-use alerts::timeline::Timeline;
+use alerts::rules::RuleSet;
 
 /// Errors of one file, as a user sees them.
 fn refused(text: &str) -> String {
@@ -27,15 +23,15 @@ fn what_is_wrong_is_refused_with_its_place() {
     let cases = [
         (
             rule("      - alert: A\n        expr: up ==\n"),
-            "a.yml:5:15: expression of A: ",
+            "a.yml:5:20: expression: unexpected end of input",
         ),
         (
             rule("      - alert: A\n        expr: |\n          sum(up\n        for: 1m\n"),
-            "a.yml:5:15: expression of A: ",
+            "a.yml:6:17: expression: ",
         ),
         (
             rule("      - alert: A\n        expr: up\n        fro: 1m\n"),
-            "unknown field `fro`",
+            "a.yml:6:9: unknown field `fro` in rule; known are record, alert,",
         ),
         (
             rule("      - alert: A\n        expr: up\n        for: 1x\n"),
@@ -50,12 +46,12 @@ fn what_is_wrong_is_refused_with_its_place() {
             "a.yml:6:14: `for` is not allowed",
         ),
         (
-            rule("      - record: a-b\n        expr: up\n"),
-            "a.yml:4:17: invalid name \"a-b\"",
+            rule("      - record: sum{a}\n        expr: up\n"),
+            "a.yml:4:17: braces in the name \"sum{a}\"",
         ),
         (
             rule("      - alert: A\n        record: b\n        expr: up\n"),
-            "a.yml:4:7: a rule must have one of",
+            "a.yml:5:17: a rule must have one of",
         ),
         (
             rule("      - alert: A\n"),
@@ -74,25 +70,31 @@ fn what_is_wrong_is_refused_with_its_place() {
             "native histograms, which are not supported",
         ),
         (
-            rule("      - alert: A\n        expr: up\n        labels:\n          a-b: c\n"),
-            "invalid label name \"a-b\"",
+            rule("      - alert: A\n        expr: up\n        labels:\n          __name__: c\n"),
+            "a.yml:7:11: invalid label name \"__name__\"",
         ),
         (
             rule(
                 "      - alert: A\n        expr: up\n        annotations:\n          summary: '{{ nosuch }}'\n",
             ),
-            "a.yml:6:21: template of summary: function \"nosuch\" not defined",
+            "a.yml:7:24: template of summary: function \"nosuch\" not defined",
         ),
         (
             "groups:\n  - name: g\n  - name: g\n".into(),
-            "a.yml:3:1: group \"g\" is defined twice",
+            "a.yml:3:11: group \"g\" is defined twice",
         ),
         (
             "groups:\n  - name: g\n    intervall: 1m\n".into(),
-            "unknown field `intervall`",
+            "a.yml:3:5: unknown field `intervall` in group; known are name,",
         ),
-        ("groups: 5\n".into(), "a.yml:1:"),
-        ("groups:\n  - name: [\n".into(), "a.yml:"),
+        (
+            "groups: 5\n".into(),
+            "a.yml:1:9: `groups` must be a list, found text",
+        ),
+        (
+            "groups:\n  - name: [\n".into(),
+            "a.yml:3:1: did not find expected node content while parsing a flow node",
+        ),
     ];
     for (text, want) in cases {
         let got = refused(&text);
@@ -110,17 +112,14 @@ fn an_error_shows_the_line_and_a_caret() {
     );
     let got = refused(&text);
     let (first, second) = got.split_once("\na.yml:8").expect("both are reported");
+    assert!(first.starts_with("a.yml:7:20: expression: "), "{first}");
     assert!(
-        first.starts_with("a.yml:7:15: expression of B: "),
-        "{first}"
-    );
-    assert!(
-        first.ends_with("\n  |         expr: up ==\n  |               ^"),
+        first.ends_with("\n  |         expr: up ==\n  |                    ^"),
         "{first}"
     );
     assert_eq!(
         second,
-        ":14: not a valid duration: \"soon\"\n  |         for: soon\n  |              ^"
+        ":14: not a valid duration: \"soon\"; write it as 90s, 5m or 1h30m, largest unit first\n  |         for: soon\n  |              ^"
     );
 }
 
@@ -159,215 +158,209 @@ fn a_missing_file_and_an_empty_folder_are_errors() {
     );
 }
 
-/// Series by name and values 15 s apart; `.` is absent, `!` a stale marker.
-fn store(rows: &[(Labels, &str)]) -> SeriesStore {
-    let mut store = SeriesStore::new();
-    for (labels, values) in rows {
-        for (at, word) in values
-            .split_whitespace()
-            .enumerate()
-            .filter(|(_, word)| *word != ".")
-        {
-            let value = if word == "!" {
-                STALE
-            } else {
-                word.parse().expect("a number")
-            };
-            store
-                .append(labels, at as i64 * 15_000, value)
-                .expect("in order");
-        }
-    }
-    store
-}
-
-fn evaluate(rules: &str, rows: &[(Labels, &str)], schedule: &Schedule) -> Result<Timeline, String> {
-    let set =
-        RuleSet::from_sources([("a.yml", rules)]).unwrap_or_else(|errors| panic!("{}", errors[0]));
-    set.evaluate(&store(rows), schedule)
-        .map_err(|error| error.to_string())
-}
-
-/// `name{labels}: state@second …` per alert.
-fn summary(timeline: &Timeline) -> Vec<String> {
-    let lines = timeline.alerts.iter().map(|alert| {
-        let changes = alert.transitions.iter().map(|c| {
-            format!(
-                "{}@{}",
-                format!("{:?}", c.state).to_lowercase(),
-                c.t_ms / 1000
-            )
-        });
-        format!(
-            "{}: {}",
-            alert.labels,
-            changes.collect::<Vec<_>>().join(" ")
-        )
-    });
-    lines.collect()
-}
-
-fn up(job: &str) -> Labels {
-    Labels::of(&[("__name__", "up"), ("job", job)])
-}
-
 #[test]
-fn rules_of_a_group_see_earlier_results_and_alerts_see_themselves() {
-    let rules = "
-groups:
-  - name: g
-    labels: {team: x}
-    rules:
-      - record: up:doubled
-        expr: up * 2
-        labels: {kind: '{{ plain }}'}
-      - alert: Low
-        expr: up:doubled{kind=\"{{ plain }}\"} < 2
-        for: 15s
-        labels: {level: '{{ if gt $value -1.0 }}warn{{ end }}'}
-        annotations: {text: '{{ $labels.job }} is {{ $value }}'}
-  - name: h
-    rules:
-      - alert: Meta
-        expr: ALERTS{alertname=\"Low\", alertstate=\"firing\"} == 1
-      - alert: Own
-        expr: count(ALERTS{alertname=\"Own\"}) < 1 or absent(ALERTS{alertname=\"Own\"})
-";
-    let rows = [(up("a"), "1 0 0 0 1 1"), (up("b"), "1 1 1 1 1 1")];
-    let timeline = evaluate(rules, &rows, &Schedule::steady(0, 75_000, 15_000)).expect("evaluates");
-    assert_eq!(
-        summary(&timeline),
-        [
-            "{alertname=\"Low\", job=\"a\", kind=\"{{ plain }}\", level=\"warn\", team=\"x\"}: pending@15 firing@30 resolved@60",
-            "{alertname=\"Meta\", alertstate=\"firing\", job=\"a\", kind=\"{{ plain }}\", level=\"warn\", team=\"x\"}: firing@30 resolved@60",
-            "{alertname=\"Own\"}: firing@0 resolved@15 firing@30 resolved@45 firing@60 resolved@75",
-        ]
+fn what_is_no_rule_file_is_refused_with_its_place() {
+    let named = |body: &str| format!("groups:\n  - name: g\n    rules:\n      - alert: A\n{body}");
+    let bomb = format!(
+        "groups:\n  - &a {{name: g, rules: [{}]}}\n  - [{}]\n",
+        vec!["{alert: A, expr: up}"; 200].join(","),
+        vec!["*a"; 5000].join(",")
     );
-    assert_eq!(timeline.alerts[0].annotations["text"], "a is 0");
-}
-
-#[test]
-fn a_later_rule_is_seen_one_evaluation_later() {
-    let rules =
-        rule("      - alert: A\n        expr: late > 0\n      - record: late\n        expr: up\n");
-    let timeline = evaluate(
-        &rules,
-        &[(up("a"), "0 1 1 0 0")],
-        &Schedule::steady(0, 60_000, 15_000),
-    )
-    .expect("evaluates");
-    assert_eq!(
-        summary(&timeline),
-        ["{alertname=\"A\", job=\"a\"}: firing@30 resolved@60"]
-    );
-}
-
-#[test]
-fn intervals_offsets_and_outages_decide_when_rules_run() {
-    let rules = "
-groups:
-  - {name: slow, interval: 30s, rules: [{alert: Slow, expr: up == 0}]}
-  - {name: late, query_offset: 15s, rules: [{alert: Late, expr: up == 0}]}
-";
-    let rows = [(up("a"), "1 0 1 1 0 0 0 1 1")];
-    let all = evaluate(rules, &rows, &Schedule::steady(0, 120_000, 15_000)).expect("evaluates");
-    assert_eq!(
-        summary(&all),
-        [
-            "{alertname=\"Slow\", job=\"a\"}: firing@60 resolved@120",
-            "{alertname=\"Late\", job=\"a\"}: firing@30 resolved@45 firing@75 resolved@120",
-        ]
-    );
-    let outage = Schedule {
-        up: vec![
-            Up {
-                from_ms: 0,
-                to_ms: 60_000,
-                restarted: false,
-            },
-            Up {
-                from_ms: 90_000,
-                to_ms: 200_000,
-                restarted: true,
-            },
-        ],
-        ..Schedule::steady(0, 120_000, 15_000)
-    };
-    let gap = evaluate(rules, &rows, &outage).expect("evaluates");
-    assert_eq!(
-        summary(&gap),
-        [
-            "{alertname=\"Slow\", job=\"a\"}: firing@90 resolved@120",
-            "{alertname=\"Late\", job=\"a\"}: firing@30 resolved@45 firing@90 resolved@120",
-        ]
-    );
-}
-
-#[test]
-fn a_stale_series_ends_its_alert_at_once() {
-    let rules = rule(
-        "      - alert: A\n        expr: up == 0\n        for: 30s\n        keep_firing_for: 30s\n",
-    );
-    let rows = [(up("a"), "0 0 0 0 ! . . ."), (up("b"), "0 0 ! . . . . .")];
-    let timeline =
-        evaluate(&rules, &rows, &Schedule::steady(0, 105_000, 15_000)).expect("evaluates");
-    assert_eq!(
-        summary(&timeline),
-        [
-            "{alertname=\"A\", job=\"a\"}: pending@0 firing@30 resolved@90",
-            "{alertname=\"A\", job=\"b\"}: pending@0 inactive@30",
-        ]
-    );
-}
-
-#[test]
-fn a_rule_that_cannot_be_evaluated_fails_the_evaluation() {
-    let rows = [
-        (up("a"), "1 1"),
-        (up("b"), "1 1"),
-        (Labels::of(&[("__name__", "x")]), "1 1"),
-    ];
     let cases = [
         (
-            "      - alert: A\n        expr: x * on () up\n",
-            "found duplicate series for the match group",
+            "groups:\n\t- name: g\n".into(),
+            "a.yml:2:1: found character that cannot start any token while scanning for the next token",
         ),
         (
-            "      - alert: A\n        expr: up\n        labels: {job: same}\n",
-            "same labelset after applying alert labels",
+            "groups:\n  - name: g\n    name: h\n".into(),
+            "a.yml:3:5: \"name\" stands twice in one mapping",
         ),
         (
-            "      - record: r\n        expr: up\n        labels: {job: same}\n",
-            "same labelset after applying rule labels",
+            named("        expr: up\n        labels: {a: 1, a: 2}\n"),
+            "a.yml:6:24: \"a\" stands twice in one mapping",
+        ),
+        (
+            named("        expr: [up]\n"),
+            "a.yml:5:15: expected text, found a list",
+        ),
+        (
+            named("        expr: up\n        labels: {a: {b: c}}\n"),
+            "a.yml:6:21: expected text, found a mapping",
+        ),
+        (
+            named("        expr: up\n        labels: [a]\n"),
+            "a.yml:6:17: expected a mapping, found a list",
+        ),
+        (
+            named("        expr: up\n        for: 5\n"),
+            "a.yml:6:14: not a valid duration: \"5\"",
+        ),
+        (
+            named("        expr: up\n        for: .nan\n"),
+            "a.yml:6:14: not a valid duration: \".nan\"",
+        ),
+        (
+            "groups: [{name: g, limit: .inf}]".into(),
+            "a.yml:1:27: expected a whole number, found \".inf\"",
+        ),
+        (
+            "groups: [{name: g, limit: '5'}]".into(),
+            "a.yml:1:27: expected a whole number, found \"5\"",
+        ),
+        (
+            "groups: [{name: g, query_offset: 1d1w}]".into(),
+            "a.yml:1:34: not a valid duration",
+        ),
+        (
+            "groups: [{name: g, interval: 300y}]".into(),
+            "a.yml:1:30: duration out of range: \"300y\"",
+        ),
+        (
+            "groups: [{name: ''}]".into(),
+            "a.yml:1:17: group has no name",
+        ),
+        ("groups: [*a]".into(), "a.yml:1:10: unknown anchor \"a\""),
+        (
+            "groups: &a [*a]".into(),
+            "a.yml:1:13: anchor \"a\" contains itself",
+        ),
+        (bomb, "aliases stand for more than 1000000 nodes"),
+        (
+            format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+            "a.yml:1:65: nested more than 64 deep",
+        ),
+        (
+            "groups:\n  - name: \"a\0b\"\n".into(),
+            "a.yml:2:13: control character '\\0' is not allowed",
+        ),
+        (
+            "just text".into(),
+            "a.yml:1:1: expected a mapping, found text",
+        ),
+        (
+            "groups: [{name: g, <<: 5}]".into(),
+            "a merge key needs a mapping or a list of mappings",
+        ),
+        (
+            "groups: [{name: !!int g}]".into(),
+            "a.yml:1:17: \"g\" cannot be read as !!int",
         ),
     ];
-    for (body, want) in cases {
-        let error =
-            evaluate(&rule(body), &rows, &Schedule::steady(0, 15_000, 15_000)).expect_err(body);
+    for (text, want) in cases {
+        let got = refused(&text);
+        let shown: String = text.chars().take(300).collect();
         assert!(
-            error.starts_with("a.yml:4: rule ") && error.contains(want),
-            "{error}"
+            got.contains(want),
+            "{shown}\n--- refused with\n{got}\n--- instead of {want}"
         );
     }
-    let limited = "groups: [{name: g, limit: 1, rules: [{alert: A, expr: up}]}]";
-    let error = evaluate(limited, &rows, &Schedule::steady(0, 15_000, 15_000)).expect_err("limit");
-    assert!(
-        error.contains("exceeded limit of 1 with 2 alerts"),
-        "{error}"
-    );
 }
 
 #[test]
-fn a_timeline_survives_json() {
-    let rules = rule("      - alert: A\n        expr: up / 0\n");
-    let timeline = evaluate(
-        &rules,
-        &[(up("a"), "1 0 1 !")],
-        &Schedule::steady(0, 45_000, 15_000),
-    )
-    .expect("evaluates");
-    let text = serde_json::to_string(&timeline).expect("writes");
-    let read: Timeline = serde_json::from_str(&text).expect("reads");
-    assert_eq!(read, timeline);
-    assert!(text.contains("\"value\":\"+Inf\""), "{text}");
+fn line_ends_marks_anchors_and_any_script_are_read() {
+    let cases = [
+        ("", 0),
+        ("---\n...\n", 0),
+        ("groups:\n", 0),
+        ("groups: [~, {name: g, rules: [~]}]", 0),
+        ("groups: [{name: g, rules: }]", 0),
+        (
+            "\u{feff}groups:\r\n- name: g\r\n  rules:\r\n  - alert: A\r\n    expr: |\r\n      up\r\n      == 0\r\n",
+            1,
+        ),
+        (
+            "groups: [{name: g, rules: [{alert: Überbuchung 🏨, expr: up, labels: {größe: 大}}]}]",
+            1,
+        ),
+        (
+            "groups:\n- name: g\n  rules:\n  - &a {alert: A, expr: up, labels: &l {x: y}}\n  - {<<: *a, alert: B}\n  - {alert: C, expr: up, labels: {<<: [*l, {z: w}], x: v}}\n",
+            3,
+        ),
+        // Prometheus reads the first document alone.
+        (
+            "groups: [{name: g, rules: [{alert: A, expr: up}]}]\n---\n[no rules\n",
+            1,
+        ),
+        (
+            "groups: [{name: g, limit: -1, interval: 0s, rules: [{record: a b, expr: 1, for: 0s}]}]",
+            0,
+        ),
+    ];
+    for (text, alerts) in cases {
+        let set = RuleSet::from_sources([("a.yml", text)])
+            .unwrap_or_else(|errors| panic!("{text}\n{}", errors[0]));
+        assert_eq!(set.alerts().count(), alerts, "{text}");
+    }
+    let merged = RuleSet::from_sources([("a.yml", cases[7].0)]).expect("loads");
+    let labels: Vec<[&str; 2]> = merged
+        .alerts()
+        .map(|(_, rule)| [rule.label("x"), rule.label("z")])
+        .collect();
+    assert_eq!(labels, [["y", ""], ["y", ""], ["v", "w"]]);
+}
+
+const RESOURCE: &str = "apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: a, labels: {role: alert-rules}}
+spec:
+  groups:
+    - name: g
+      partial_response_strategy: warn
+      rules:
+        - alert: A
+          expr: up == 0
+";
+
+#[test]
+fn prometheus_rule_resources_are_read_alone_in_lists_and_several_in_one_file() {
+    let list = format!(
+        "apiVersion: v1\nkind: List\nitems:\n- {}- {}",
+        RESOURCE.trim_end().replace('\n', "\n  ") + "\n",
+        RESOURCE.trim_end().replace('\n', "\n  ") + "\n"
+    );
+    let two = format!("# first\n---\n---\n{RESOURCE}---\n{RESOURCE}");
+    for (text, lines) in [
+        (RESOURCE.to_string(), vec![9]),
+        (two, vec![12, 23]),
+        (list, vec![12, 22]),
+    ] {
+        let set = RuleSet::from_sources([("a.yml", &*text)])
+            .unwrap_or_else(|errors| panic!("{text}\n{}", errors[0]));
+        let found: Vec<usize> = set.alerts().map(|(_, rule)| rule.line).collect();
+        assert_eq!(found, lines, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_prometheus_rule_is_refused_by_name() {
+    let cases = [
+        (
+            "apiVersion: v1\nkind: ConfigMap\n",
+            "a.yml:2:7: a resource of kind \"ConfigMap\" and apiVersion \"v1\" holds no rules",
+        ),
+        (
+            "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nspec: {group: []}\n",
+            "a.yml:3:8: unknown field `group` in spec; known are groups",
+        ),
+        (
+            "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nspec: {groups: [{name: g, partial_response_strategy: maybe}]}\n",
+            "a.yml:3:54: partial_response_strategy must be `warn` or `abort`",
+        ),
+        (
+            "groups: [{name: g, partial_response_strategy: warn}]\n",
+            "unknown field `partial_response_strategy` in group",
+        ),
+        (
+            "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: List}]\n",
+            "a.yml:3:9: a List inside a List is not read",
+        ),
+        (
+            "kind: PrometheusRule\napiVersion: monitoring.coreos.com/v1\n---\nkind: Pod\napiVersion: v1\n",
+            "a.yml:4:7: a resource of kind \"Pod\"",
+        ),
+    ];
+    for (text, want) in cases {
+        let got = refused(text);
+        assert!(got.contains(want), "{text}\n{got}\n--- instead of {want}");
+    }
 }

@@ -20,6 +20,7 @@ fn what_is_not_promql_is_refused() {
         "foo{a=}",
         "1 +",
         "{}",
+        "{a=\"b\" or c=\"d\"}",
         "up == == 1",
         "sum(up))",
         "up{a=\"b\",,}",
@@ -99,8 +100,10 @@ fn what_is_experimental_or_native_is_refused_by_name() {
         ("limit_ratio(0.5, up)", "`limit_ratio` is experimental"),
         ("info(up)", "`info` is experimental"),
         ("up + on (a) fill (0) up", "fill modifiers are experimental"),
-        ("up{a=\"\\xff\"}", "single byte above 0x7f"),
-        ("{a=\"b\" or c=\"d\"}", "is not PromQL"),
+        (
+            "up{a=\"\\xff\"}",
+            "a string that is not UTF-8 is not supported",
+        ),
     ];
     for (query, want) in queries {
         match Query::parse(query) {
@@ -122,4 +125,123 @@ fn modifiers_that_are_not_supported_are_refused() {
     ] {
         assert!(Query::parse(query).is_err(), "{query} is accepted");
     }
+}
+
+/// Messages and places are those of Prometheus 3, which people search for.
+#[test]
+fn errors_are_worded_and_placed_as_in_prometheus() {
+    let queries = [
+        ("", "1:1: parse error: no expression found in input"),
+        ("m)", "1:3: parse error: unexpected right parenthesis ')'"),
+        ("(m", "1:3: parse error: unclosed left parenthesis"),
+        ("m[5m", "1:5: parse error: unclosed left bracket"),
+        (
+            "m{",
+            "1:3: parse error: unexpected end of input inside braces",
+        ),
+        (
+            "m{a=1}",
+            "1:5: parse error: unexpected character inside braces: '1'",
+        ),
+        (
+            "m{a}",
+            "1:4: parse error: unexpected \"}\" in label matching, expected label matching operator",
+        ),
+        ("m\n  n", "2:3: parse error: unexpected identifier \"n\""),
+        (
+            "sum(m n)",
+            "1:7: parse error: unexpected identifier \"n\" in aggregation",
+        ),
+        (
+            "sum by a (m)",
+            "1:8: parse error: unexpected identifier \"a\" in grouping opts, expected \"(\"",
+        ),
+        (
+            "1..2",
+            "1:1: parse error: bad number or duration syntax: \"1..\"",
+        ),
+        ("m[0]", "1:3: parse error: duration must be greater than 0"),
+        (
+            "m offset 1m [5m]",
+            "1:13: parse error: no offset modifiers allowed before range",
+        ),
+        (
+            "nosuch(m)",
+            "1:1: parse error: unknown function with name \"nosuch\"",
+        ),
+        (
+            "rate(m)",
+            "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector",
+        ),
+        (
+            "round(m, 1, 2)",
+            "1:1: parse error: expected at most 2 argument(s) in call to \"round\", got 3",
+        ),
+        (
+            "abs(m,)",
+            "1:6: parse error: trailing commas not allowed in function call args",
+        ),
+        (
+            "1 > 2",
+            "1:3: parse error: comparisons between scalars must use BOOL modifier",
+        ),
+        (
+            "m == on(a) group_left(a) n",
+            "1:3: parse error: label \"a\" must not occur in ON and GROUP clause at once",
+        ),
+        (
+            "m or 1",
+            "1:1: parse error: set operator \"or\" not allowed in binary scalar expression",
+        ),
+        (
+            "{a=~\".*\"}",
+            "1:1: parse error: vector selector must contain at least one non-empty matcher",
+        ),
+        (
+            "m{__name__=\"n\"}",
+            "1:1: parse error: metric name must not be set twice: \"m\" or \"n\"",
+        ),
+        (
+            "m{a=~\"(\"}",
+            "1:3: parse error: error parsing regexp: missing closing ): `(`",
+        ),
+    ];
+    for (query, want) in queries {
+        match Query::parse(query) {
+            Ok(_) => panic!("{query} is accepted"),
+            Err(error) => {
+                assert_eq!(error.reason, want, "{query}");
+                assert!(!error.unsupported, "{query}");
+                let at = error.at.unwrap_or_else(|| panic!("{query}: no place"));
+                assert!(at <= query.len(), "{query}: {at}");
+            }
+        }
+    }
+}
+
+/// Hostile input is refused before anything recurses into it. Run in a thread with the stack that threads have by default.
+#[test]
+fn deep_and_long_expressions_are_refused_not_overflowed() {
+    let many = 100_000;
+    let queries = [
+        "(".repeat(many),
+        "-".repeat(many) + "1",
+        "sum(".repeat(many),
+        "1".to_string() + &"+1".repeat(many),
+        "1".to_string() + &"^1".repeat(many),
+        "a or ".repeat(many) + "a",
+        "a".to_string() + &"[5m:1m]".repeat(many),
+        "a{".repeat(many),
+        "[".repeat(many),
+        " ".repeat(1 << 21),
+        "\"".to_string() + &"x".repeat(1 << 21) + "\"",
+        format!("a{{b=~\"{}\"}}", "(".repeat(many)),
+        format!("a{{b=~\"{}\"}}", "(a{1000}){1000}".repeat(9)),
+    ];
+    for query in queries {
+        let shown: String = query.chars().take(20).collect();
+        assert!(Query::parse(&query).is_err(), "{shown}… is accepted");
+    }
+    let wide = format!("sum({})", vec!["a"; 200].join(" or "));
+    Query::parse(&wide).expect("two hundred alternatives are not too deep");
 }

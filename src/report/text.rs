@@ -16,7 +16,8 @@ pub struct Style {
 }
 
 impl Style {
-    fn paint(self, code: &str, text: &str) -> String {
+    /// Text in a colour of the terminal, by its code.
+    pub fn paint(self, code: &str, text: &str) -> String {
         if self.color && !code.is_empty() && !text.is_empty() {
             format!("\x1b[{code}m{text}\x1b[0m")
         } else {

@@ -7,7 +7,10 @@
 mod breaks;
 mod determinism;
 mod edges;
+mod export;
 mod program;
+mod promqltest;
 mod schema;
+mod test_rules;
 mod tidy;
 mod transcripts;

@@ -205,10 +205,10 @@ fn a_rule_file_that_does_not_parse_is_refused_with_its_line() {
         "--rules",
         &changed("alerts/rules", "bad.yml", Some(text)),
         expect![[r#"
-        firedrill: DIR/bad.yml:5:11: expression of A: unclosed left parenthesis
-          |     expr: rate(x[5m]
-          |           ^
-    "#]],
+            firedrill: DIR/bad.yml:5:21: expression: unclosed left parenthesis
+              |     expr: rate(x[5m]
+              |                     ^
+        "#]],
     );
 }
 

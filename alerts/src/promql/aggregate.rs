@@ -2,12 +2,13 @@
 
 use indexmap::IndexMap;
 
-use super::eval::{Column, Context, EvalFailure};
+use super::column::Column;
+use super::eval::{Context, EvalFailure};
 use super::plan::{Aggregate, AggregateOp, Node};
 use super::quantile::quantile;
-use super::range::{Mean, kahan};
+use super::range::{Compensated, Mean};
 use crate::labels::{Labels, NAME};
-use crate::number::{STALE, format_f, is_stale};
+use crate::number::{STALE, format_f, format_g, is_stale};
 
 struct Group {
     labels: Labels,
@@ -25,11 +26,14 @@ pub(super) fn aggregate(
     let groups = group(found, &columns);
     let param = match found.param.as_deref() {
         Some(Node::Text(label)) => {
-            return count_values(found, &columns, &groups, label, instants.len());
+            return count_values(context, found, &columns, &groups, label, instants.len());
         }
         Some(node) => context.scalar(node, instants)?,
         None => Vec::new(),
     };
+    if found.op == AggregateOp::Quantile {
+        context.notes.quantiles(found.param_at, &param);
+    }
     match found.op {
         AggregateOp::Topk | AggregateOp::Bottomk => choose(
             columns,
@@ -115,24 +119,18 @@ fn fold(
 
 /// Compensated sums, series by series for speed: the order of additions per instant is that of the series.
 fn sums(members: &[&[f64]], instants: usize) -> Vec<f64> {
-    let mut sum = vec![STALE; instants];
-    let mut rest = vec![0.0; instants];
+    let mut sums: Vec<Option<Compensated>> = vec![None; instants];
     for values in members {
-        for at in 0..instants {
-            let value = values[at];
-            if is_stale(value) {
-                continue;
-            }
-            if is_stale(sum[at]) {
-                sum[at] = value;
-            } else {
-                (sum[at], rest[at]) = kahan(value, sum[at], rest[at]);
+        for (sum, value) in sums.iter_mut().zip(*values) {
+            match sum {
+                _ if is_stale(*value) => {}
+                Some(sum) => sum.add(*value),
+                None => *sum = Some(Compensated::of(*value)),
             }
         }
     }
-    sum.iter()
-        .zip(rest)
-        .map(|(sum, rest)| if is_stale(*sum) { STALE } else { sum + rest })
+    sums.iter()
+        .map(|sum| sum.map_or(STALE, Compensated::value))
         .collect()
 }
 
@@ -182,15 +180,13 @@ fn variance(values: &[f64]) -> f64 {
 }
 
 fn count_values(
+    context: &Context<'_>,
     found: &Aggregate,
     columns: &[Column],
     groups: &[Group],
     label: &str,
     instants: usize,
 ) -> Result<Vec<Column>, EvalFailure> {
-    if label.is_empty() {
-        return Err(EvalFailure::new("invalid label name \"\" in count_values"));
-    }
     let mut out: IndexMap<Labels, Vec<f64>> = IndexMap::new();
     for group in groups {
         for (at, value) in group
@@ -198,7 +194,15 @@ fn count_values(
             .iter()
             .flat_map(|member| columns[*member].present())
         {
-            let labels = key(found, &group.labels).with(label, &format_f(value, None));
+            let labelled = group.labels.with(label, &format_f(value, None));
+            // `without` may take the new label away again.
+            let labels = match found.without {
+                true => key(found, &labelled),
+                false => labelled,
+            };
+            if !out.contains_key(&labels) {
+                context.room(out.len() + 1, instants)?;
+            }
             let counts = out.entry(labels).or_insert_with(|| vec![STALE; instants]);
             counts[at] = if is_stale(counts[at]) {
                 1.0
@@ -217,6 +221,33 @@ fn count_values(
         .collect())
 }
 
+/// Refuses what is no count, unless nothing is asked for at all.
+fn check_counts(param: &[f64]) -> Result<(), EvalFailure> {
+    let nan = param.iter().any(|count| count.is_nan());
+    let most = param.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let least = param.iter().copied().fold(f64::INFINITY, f64::min);
+    let limit = i64::MAX as f64;
+    if nan {
+        return Err(EvalFailure::new("Parameter value is NaN"));
+    }
+    if most < 1.0 {
+        return Ok(());
+    }
+    if least <= -limit {
+        let least = format_g(least, None);
+        return Err(EvalFailure::new(format!(
+            "Scalar value {least} underflows int64"
+        )));
+    }
+    if most >= limit {
+        let most = format_g(most, None);
+        return Err(EvalFailure::new(format!(
+            "Scalar value {most} overflows int64"
+        )));
+    }
+    Ok(())
+}
+
 /// `topk` and `bottomk`: keeps labels and names. For a single instant the answer is ordered by value, NaN last.
 fn choose(
     columns: Vec<Column>,
@@ -225,14 +256,7 @@ fn choose(
     bottom: bool,
     instants: &[i64],
 ) -> Result<Vec<Column>, EvalFailure> {
-    if let Some(bad) = param
-        .iter()
-        .find(|param| param.is_nan() || param.abs() >= i64::MAX as f64)
-    {
-        return Err(EvalFailure::new(format!(
-            "parameter value {bad} is not a whole number"
-        )));
-    }
+    check_counts(param)?;
     let mut kept: Vec<Vec<f64>> = vec![vec![STALE; instants.len()]; columns.len()];
     let mut order: Vec<usize> = Vec::new();
     for group in groups {

@@ -4,7 +4,8 @@
 
 use indexmap::IndexMap;
 
-use super::eval::{Column, Context, EvalFailure};
+use super::column::Column;
+use super::eval::{Context, EvalFailure};
 use super::plan::{Binary, BinaryOp, Card, Matching, ResultType};
 use crate::labels::{Labels, NAME};
 use crate::number::{STALE, is_stale};
@@ -211,6 +212,7 @@ fn matched(
             signature: &signature,
             results: IndexMap::new(),
             places: IndexMap::new(),
+            last: None,
         };
         for at in (0..instants.len()).filter(|at| live[*at]) {
             if let Some(partner) = pairing.partner(&partners, at)? {
@@ -218,13 +220,36 @@ fn matched(
             }
         }
         let results = pairing.results.into_iter();
-        out.extend(results.map(|((labels, drop_name), values)| Column {
+        out.extend(results.map(|((labels, drop_name), met)| Column {
             labels,
             drop_name,
-            values,
+            values: met.values,
         }));
     }
     Ok(out)
+}
+
+/// A result in the making: its values, and the last instant at which some pair came to it.
+struct Met {
+    values: Vec<f64>,
+    met: Option<usize>,
+}
+
+/// A label set as Go prints it in errors: the name is a label like any other.
+fn in_braces(labels: &Labels) -> String {
+    let mut out = String::from("{");
+    for (at, (name, value)) in labels.iter().enumerate() {
+        let legacy = name.bytes().enumerate().all(|(at, byte)| {
+            byte == b'_' || byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit())
+        });
+        let shown = if legacy {
+            name.to_string()
+        } else {
+            format!("{name:?}")
+        };
+        out += &format!("{}{shown}={value:?}", if at > 0 { ", " } else { "" });
+    }
+    out + "}"
 }
 
 /// One match group: the series of both sides that share a signature.
@@ -235,9 +260,11 @@ struct Pairing<'a, 'b> {
     one: &'a [Column],
     swapped: bool,
     signature: &'a Labels,
-    results: IndexMap<(Labels, bool), Vec<f64>>,
+    results: IndexMap<(Labels, bool), Met>,
     /// Which result a pair of series contributes to.
     places: IndexMap<(usize, usize), usize>,
+    /// The last of them that was asked for: series mostly keep their partner.
+    last: Option<((usize, usize), usize)>,
 }
 
 impl Pairing<'_, '_> {
@@ -247,12 +274,16 @@ impl Pairing<'_, '_> {
             .iter()
             .filter(|partner| !is_stale(self.one[**partner].values[at]));
         let first = present.next().copied();
-        if present.next().is_some() {
+        if let (Some(first), Some(second)) = (first, present.next()) {
             let side = if self.swapped { "left" } else { "right" };
+            let mut pair = [first, *second].map(|at| in_braces(&self.one[at].labels));
+            pair.sort();
             return Err(EvalFailure::new(format!(
-                "found duplicate series for the match group {} on the {side} hand-side of the operation; \
-                 many-to-many matching not allowed: matching labels must be unique on one side",
-                self.signature
+                "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}]\
+                 ;many-to-many matching not allowed: matching labels must be unique on one side",
+                in_braces(self.signature),
+                pair[0],
+                pair[1],
             )));
         }
         Ok(first)
@@ -279,55 +310,62 @@ impl Pairing<'_, '_> {
             } else {
                 (value, other)
             };
-            let result = match filters {
-                true if holds(self.found.op, left, right) => left,
-                // Ambiguity counts for what is kept only.
-                true => continue,
-                false => arithmetic(self.found.op, left, right),
-            };
             if one_to_one && std::mem::replace(&mut met, true) {
-                return Err(EvalFailure::new(format!(
-                    "multiple matches for labels {}: many-to-one matching must be explicit (group_left/group_right)",
-                    self.signature
-                )));
+                return Err(EvalFailure::new(
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                ));
             }
-            let values = self.place(*member, partner, instants);
-            if !is_stale(values[at]) {
+            let place = self.place(*member, partner, instants)?;
+            // Ambiguity counts also for what the comparison does not keep.
+            if self.results[place].met.replace(at) == Some(at) {
                 return Err(EvalFailure::new(
                     "multiple matches for labels: grouping labels must ensure unique matches",
                 ));
             }
-            values[at] = result;
+            self.results[place].values[at] = match filters {
+                true if holds(self.found.op, left, right) => left,
+                true => STALE,
+                false => arithmetic(self.found.op, left, right),
+            };
         }
         Ok(())
     }
 
-    fn place(&mut self, member: usize, partner: usize, instants: usize) -> &mut Vec<f64> {
-        let at = match self.places.get(&(member, partner)) {
-            Some(at) => *at,
-            None => {
-                let entry = self.results.entry(self.result_labels(member, partner));
-                let at = entry.index();
-                entry.or_insert_with(|| vec![STALE; instants]);
-                self.places.insert((member, partner), at);
-                at
-            }
-        };
-        &mut self.results[at]
+    fn place(
+        &mut self,
+        member: usize,
+        partner: usize,
+        instants: usize,
+    ) -> Result<usize, EvalFailure> {
+        let pair = (member, partner);
+        if let Some((known, at)) = self.last
+            && known == pair
+        {
+            return Ok(at);
+        }
+        if let Some(at) = self.places.get(&pair) {
+            self.last = Some((pair, *at));
+            return Ok(*at);
+        }
+        self.context.room(self.results.len() + 1, instants)?;
+        let entry = self.results.entry(self.result_labels(member, partner));
+        let at = entry.index();
+        entry.or_insert_with(|| Met {
+            values: vec![STALE; instants],
+            met: None,
+        });
+        self.places.insert(pair, at);
+        Ok(at)
     }
 
     fn result_labels(&self, member: usize, partner: usize) -> (Labels, bool) {
         let matching = &self.found.matching;
-        let many = &self.many[member];
-        let mut column = Column {
-            labels: many.labels.clone(),
-            drop_name: many.drop_name,
-            values: Vec::new(),
-        };
-        if drops_name(self.found) {
-            column = self.context.unnamed(column);
+        let mut labels = self.many[member].labels.clone();
+        // Arithmetic drops names at once, also where others wait for the end of the query.
+        let delayed = self.found.bool && self.context.options.delayed_names;
+        if drops_name(self.found) && !delayed {
+            labels = labels.without_metadata();
         }
-        let mut labels = column.labels;
         if matching.card == Card::OneToOne {
             let listed = |name: &str| matching.labels.iter().any(|label| label == name);
             labels = match matching.on {
@@ -338,6 +376,6 @@ impl Pairing<'_, '_> {
         for name in &matching.include {
             labels = labels.with(name, self.one[partner].labels.get(name));
         }
-        (labels, column.drop_name)
+        (labels, delayed)
     }
 }

@@ -6,6 +6,8 @@
 use indexmap::IndexMap;
 use thiserror::Error;
 
+use super::annotations::{Annotations, Notes};
+use super::column::{Column, distinct};
 use super::plan::{At, Call, Node, QueryError, ResultType, Selector, When};
 use super::resolve;
 use super::select::{Source, latest};
@@ -53,28 +55,6 @@ impl Default for Options {
     }
 }
 
-/// One label set with one number per instant; the stale marker where it is absent.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Column {
-    /// Labels of the result.
-    pub labels: Labels,
-    /// The metric's name goes at the end of the query (only with delayed names).
-    pub(crate) drop_name: bool,
-    /// One value per instant, absent ones as the stale marker.
-    pub values: Vec<f64>,
-}
-
-impl Column {
-    /// Present values: index of the instant, value.
-    pub fn present(&self) -> impl Iterator<Item = (usize, f64)> {
-        self.values
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, value)| !is_stale(*value))
-    }
-}
-
 /// What a query answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
@@ -98,8 +78,11 @@ pub struct Query {
 pub(super) struct Context<'a> {
     pub source: &'a Source<'a>,
     pub options: &'a Options,
+    pub notes: &'a Notes,
     /// Meaning of `start()` and `end()`.
-    bounds: (i64, i64),
+    pub bounds: (i64, i64),
+    /// Whether the instants are steps of one evaluation; if not, each stands alone, as those of rules do.
+    pub stepwise: bool,
 }
 
 impl Query {
@@ -140,7 +123,25 @@ impl Query {
         options: &Options,
         t_ms: i64,
     ) -> Result<Answer, EvalFailure> {
-        self.run(source, options, &[t_ms], (t_ms, t_ms))
+        self.run(
+            source,
+            options,
+            &Notes::default(),
+            &[t_ms],
+            ((t_ms, t_ms), true),
+        )
+    }
+
+    /// An instant query with its warnings and infos.
+    pub fn annotated_at(
+        &self,
+        source: &Source<'_>,
+        options: &Options,
+        t_ms: i64,
+    ) -> Result<(Answer, Annotations), EvalFailure> {
+        let notes = Notes::wanted(&self.text);
+        let answer = self.run(source, options, &notes, &[t_ms], ((t_ms, t_ms), true))?;
+        Ok((answer, notes.into_annotations()))
     }
 
     /// A range query; `step_ms` must be positive.
@@ -148,20 +149,62 @@ impl Query {
         &self,
         source: &Source<'_>,
         options: &Options,
-        (start_ms, end_ms): (i64, i64),
+        bounds: (i64, i64),
         step_ms: i64,
     ) -> Result<Answer, EvalFailure> {
+        let instants = self.instants(bounds, step_ms)?;
+        self.run(
+            source,
+            options,
+            &Notes::default(),
+            &instants,
+            (bounds, true),
+        )
+    }
+
+    /// A range query with its warnings and infos.
+    pub fn annotated_range(
+        &self,
+        source: &Source<'_>,
+        options: &Options,
+        bounds: (i64, i64),
+        step_ms: i64,
+    ) -> Result<(Answer, Annotations), EvalFailure> {
+        let instants = self.instants(bounds, step_ms)?;
+        let notes = Notes::wanted(&self.text);
+        let answer = self.run(source, options, &notes, &instants, (bounds, true))?;
+        Ok((answer, notes.into_annotations()))
+    }
+
+    fn instants(
+        &self,
+        (start_ms, end_ms): (i64, i64),
+        step_ms: i64,
+    ) -> Result<Vec<i64>, EvalFailure> {
         if step_ms <= 0 {
             return Err(EvalFailure::new("step must be positive"));
         }
-        if self.result_type() == ResultType::Matrix {
-            return Err(EvalFailure::new(
-                "a range query must answer a scalar or an instant vector",
-            ));
+        let kind = match self.result_type() {
+            ResultType::Matrix => Some("range vector"),
+            ResultType::Text => Some("string"),
+            ResultType::Scalar | ResultType::Vector => None,
+        };
+        if let Some(kind) = kind {
+            return Err(EvalFailure::new(format!(
+                "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+            )));
         }
-        let count = (end_ms - start_ms).max(-1) / step_ms;
-        let instants: Vec<i64> = (0..=count).map(|at| start_ms + at * step_ms).collect();
-        self.run(source, options, &instants, (start_ms, end_ms))
+        if end_ms < start_ms {
+            return Ok(Vec::new());
+        }
+        match end_ms.checked_sub(start_ms).map(|span| span / step_ms) {
+            Some(count) if count < STEPS_MAX => {
+                Ok((0..=count).map(|at| start_ms + at * step_ms).collect())
+            }
+            _ => Err(EvalFailure::new(format!(
+                "a range query of more than {STEPS_MAX} steps"
+            ))),
+        }
     }
 
     /// An instant query at each of these instants (ascending), as rules are evaluated. A scalar becomes one column without
@@ -179,7 +222,13 @@ impl Query {
             instants.first().copied().unwrap_or(0),
             instants.last().copied().unwrap_or(0),
         );
-        as_vector(self.run(source, options, instants, bounds)?)
+        as_vector(self.run(
+            source,
+            options,
+            &Notes::default(),
+            instants,
+            (bounds, false),
+        )?)
     }
 
     fn one_by_one(
@@ -211,20 +260,23 @@ impl Query {
         &self,
         source: &Source<'_>,
         options: &Options,
+        notes: &Notes,
         instants: &[i64],
-        bounds: (i64, i64),
+        (bounds, stepwise): ((i64, i64), bool),
     ) -> Result<Answer, EvalFailure> {
         let context = Context {
             source,
             options,
+            notes,
             bounds,
+            stepwise,
         };
         Ok(match self.result_type() {
             ResultType::Scalar => Answer::Scalar(context.scalar(&self.plan, instants)?),
             ResultType::Vector => {
                 let mut columns = context.vector(&self.plan, instants)?;
                 for column in columns.iter_mut().filter(|column| column.drop_name) {
-                    column.labels = column.labels.without_name();
+                    column.labels = column.labels.without_metadata();
                     column.drop_name = false;
                 }
                 let mut columns = distinct(columns)?;
@@ -265,16 +317,36 @@ fn as_vector(answer: Answer) -> Result<Vec<Column>, EvalFailure> {
     }
 }
 
+/// More numbers than this in one vector are refused: as many as Prometheus holds for one query by default.
+const SAMPLES_MAX: usize = 50_000_000;
+/// More steps than this in one range query are refused.
+const STEPS_MAX: i64 = 10_000_000;
+
 impl Context<'_> {
+    /// Refuses a vector of so many series over so many instants before it is made.
+    pub fn room(&self, series: usize, instants: usize) -> Result<(), EvalFailure> {
+        match series.checked_mul(instants) {
+            Some(samples) if samples <= SAMPLES_MAX => Ok(()),
+            _ => Err(EvalFailure::new(
+                "query processing would load too many samples into memory in query execution",
+            )),
+        }
+    }
+
     /// The instants at which a selector looks.
     pub fn resolve(&self, when: &When, instants: &[i64]) -> Vec<i64> {
         let fixed = match when.at {
-            None => return instants.iter().map(|t| t - when.offset_ms).collect(),
+            None => {
+                return instants
+                    .iter()
+                    .map(|t| t.saturating_sub(when.offset_ms))
+                    .collect();
+            }
             Some(At::Ms(t)) => t,
             Some(At::Start) => self.bounds.0,
             Some(At::End) => self.bounds.1,
         };
-        vec![fixed - when.offset_ms; instants.len()]
+        vec![fixed.saturating_sub(when.offset_ms); instants.len()]
     }
 
     pub fn scalar(&self, node: &Node, instants: &[i64]) -> Result<Vec<f64>, EvalFailure> {
@@ -296,12 +368,13 @@ impl Context<'_> {
             Node::Instant(selector) => {
                 let times = self.resolve(&selector.when, instants);
                 return Ok(self
-                    .look(selector, &times)
+                    .look(selector, &times)?
                     .into_iter()
                     .map(|(column, _)| column)
                     .collect());
             }
             Node::Negate(inner) => self.map(self.vector(inner, instants)?, |value| -value),
+            Node::Plus(inner) => return self.vector(inner, instants),
             Node::Call(call) => self.call(call, instants)?,
             Node::Aggregate(found) => aggregate::aggregate(self, found, instants)?,
             Node::Binary(found) if node.result_type() == ResultType::Vector => {
@@ -330,13 +403,18 @@ impl Context<'_> {
     }
 
     /// Selected series, with the instants of the samples.
-    pub fn look(&self, selector: &Selector, times: &[i64]) -> Vec<(Column, Vec<i64>)> {
+    pub fn look(
+        &self,
+        selector: &Selector,
+        times: &[i64],
+    ) -> Result<Vec<(Column, Vec<i64>)>, EvalFailure> {
         let (from, to) = (
             times.first().copied().unwrap_or(0),
             times.last().copied().unwrap_or(0),
         );
-        let found = self.source.select(selector).into_iter();
-        let columns = found.map(|found| {
+        let found = self.source.select(selector);
+        self.room(found.len(), times.len())?;
+        let columns = found.into_iter().map(|found| {
             let samples =
                 self.source
                     .samples(&found, from.saturating_sub(self.options.lookback_ms), to);
@@ -350,9 +428,9 @@ impl Context<'_> {
                 at,
             )
         });
-        columns
+        Ok(columns
             .filter(|(column, _)| column.values.iter().any(|value| !is_stale(*value)))
-            .collect()
+            .collect())
     }
 
     /// Drops the metric's name, now or at the end.
@@ -360,7 +438,7 @@ impl Context<'_> {
         if self.options.delayed_names {
             column.drop_name = true;
         } else {
-            column.labels = column.labels.without_name();
+            column.labels = column.labels.without_metadata();
         }
         column
     }
@@ -376,32 +454,4 @@ impl Context<'_> {
         }
         out
     }
-}
-
-/// Merges columns of equal labels that never meet; an overlap is Prometheus' error.
-pub(super) fn distinct(columns: Vec<Column>) -> Result<Vec<Column>, EvalFailure> {
-    let mut seen: IndexMap<(Labels, bool), usize> = IndexMap::with_capacity(columns.len());
-    let mut out: Vec<Column> = Vec::with_capacity(columns.len());
-    for column in columns {
-        let at = *seen
-            .entry((column.labels.clone(), column.drop_name))
-            .or_insert(out.len());
-        let Some(kept) = out.get_mut(at) else {
-            out.push(column);
-            continue;
-        };
-        for (have, value) in kept.values.iter_mut().zip(column.values) {
-            if is_stale(value) {
-                continue;
-            }
-            if !is_stale(*have) {
-                let labels = &column.labels;
-                return Err(EvalFailure::new(format!(
-                    "vector cannot contain metrics with the same labelset: {labels}"
-                )));
-            }
-            *have = value;
-        }
-    }
-    Ok(out)
 }

@@ -1,6 +1,6 @@
 //! The functions of PromQL by name: which exist, what they take, which are refused.
 
-use super::plan::{Node, QueryError, ResultType, refuse};
+use super::plan::ResultType;
 use super::range::RangeFunction;
 
 /// A function, resolved.
@@ -31,11 +31,89 @@ pub(crate) enum Function {
     Vector,
 }
 
+/// What a function takes and answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signature {
+    pub args: &'static [ResultType],
+    /// How many more arguments may follow the required ones, of the last type; any number when negative. The last of `args`
+    /// is then not required.
+    pub variadic: i8,
+    pub answer: ResultType,
+    pub experimental: bool,
+}
+
+/// The functions of Prometheus 3.x, those that are refused too.
+pub(super) fn signature(name: &str) -> Option<Signature> {
+    use ResultType::{Matrix as M, Scalar as S, Text as T, Vector as V};
+    let takes = |args, variadic| {
+        Some(Signature {
+            args,
+            variadic,
+            answer: V,
+            experimental: false,
+        })
+    };
+    let experimental = |args, variadic, answer| {
+        Some(Signature {
+            args,
+            variadic,
+            answer,
+            experimental: true,
+        })
+    };
+    let scalar = |args| {
+        Some(Signature {
+            args,
+            variadic: 0,
+            answer: S,
+            experimental: false,
+        })
+    };
+    if super::instant::math(name).is_some() {
+        return takes(&[V], 0);
+    }
+    if super::calendar::part(name).is_some() {
+        return takes(&[V], 1);
+    }
+    match name {
+        "absent" | "sort" | "sort_desc" | "timestamp" => takes(&[V], 0),
+        "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
+        | "histogram_stdvar" => takes(&[V], 0),
+        "absent_over_time" => takes(&[M], 0),
+        "clamp" => takes(&[V, S, S], 0),
+        "clamp_max" | "clamp_min" => takes(&[V, S], 0),
+        "histogram_fraction" => takes(&[S, S, V], 0),
+        "histogram_quantile" => takes(&[S, V], 0),
+        "label_join" => takes(&[V, T, T, T], -1),
+        "label_replace" => takes(&[V, T, T, T, T], 0),
+        "predict_linear" => takes(&[M, S], 0),
+        "quantile_over_time" => takes(&[S, M], 0),
+        "round" => takes(&[V, S], 1),
+        "vector" => takes(&[S], 0),
+        "pi" | "time" => scalar(&[]),
+        "scalar" => scalar(&[V]),
+        "double_exponential_smoothing" => experimental(&[M, S, S], 0, V),
+        "end" | "range" | "start" | "step" => experimental(&[], 0, S),
+        "histogram_quantiles" => experimental(&[V, T, S, S], 9, V),
+        "info" => experimental(&[V, V], 1, V),
+        "mad_over_time"
+        | "ts_of_first_over_time"
+        | "ts_of_last_over_time"
+        | "ts_of_max_over_time"
+        | "ts_of_min_over_time" => experimental(&[M], 0, V),
+        "max_of" | "min_of" => experimental(&[S, S], 0, S),
+        "sort_by_label" | "sort_by_label_desc" => experimental(&[V, T], -1, V),
+        "start_timestamp" => experimental(&[V], 0, V),
+        _ if RangeFunction::named(name).is_some() => takes(&[M], 0),
+        _ => None,
+    }
+}
+
 impl Function {
-    /// Finds a function; the parser has checked the arguments' types, experimental ones are refused.
-    pub fn resolve(name: &str, experimental: bool, args: &[Node]) -> Result<Function, QueryError> {
-        if experimental {
-            return refuse(format!(
+    /// Finds a function whose arguments were checked; the reason why it is not supported otherwise.
+    pub fn resolve(name: &str) -> Result<Function, String> {
+        if signature(name).is_some_and(|found| found.experimental) {
+            return Err(format!(
                 "function `{name}` is experimental and not supported"
             ));
         }
@@ -48,7 +126,7 @@ impl Function {
         if let Some(function) = super::calendar::part(name) {
             return Ok(Function::Date(function));
         }
-        let function = match name {
+        Ok(match name {
             "absent" => Function::Absent,
             "absent_over_time" => Function::AbsentOverTime,
             "clamp" => Function::Clamp,
@@ -67,23 +145,12 @@ impl Function {
             "timestamp" => Function::Timestamp,
             "vector" => Function::Vector,
             _ if name.starts_with("histogram_") => {
-                return refuse(format!(
+                return Err(format!(
                     "function `{name}` needs native histograms, which are not supported"
                 ));
             }
-            _ => return refuse(format!("function `{name}` is not supported")),
-        };
-        function.check(args)?;
-        Ok(function)
-    }
-
-    fn check(self, args: &[Node]) -> Result<(), QueryError> {
-        match (self, args) {
-            (Function::LabelReplace, [_, _, _, _, Node::Text(pattern)]) => {
-                super::resolve::dot_all(&format!("^(?:{pattern})$")).map(|_| ())
-            }
-            _ => Ok(()),
-        }
+            _ => return Err(format!("function `{name}` is not supported")),
+        })
     }
 
     pub fn result_type(self) -> ResultType {

@@ -1,9 +1,11 @@
 //! Functions of scalars and instant vectors.
 
-use super::eval::{Column, Context, EvalFailure};
+use super::column::Column;
+use super::eval::{Context, EvalFailure};
 use super::functions::Function;
 use super::plan::{Call, Condition, Matcher, Node, ResultType, WindowSource};
 use super::quantile::{self, Question};
+use super::range::RangeFunction;
 use super::relabel;
 use super::window::Windows;
 use crate::labels::{Labels, NAME};
@@ -103,18 +105,28 @@ pub(super) fn vector(
                 None => vec![0.0; instants.len()],
             };
             let windows = Windows::read(window, context, instants)?;
-            Ok(windows.columns(context, function.keeps_name(), |at, view| {
+            let names: Vec<Labels> = match function.wants_counter() && context.notes.are_wanted() {
+                true => windows.labels().cloned().collect(),
+                false => Vec::new(),
+            };
+            let asks_quantile = function == RangeFunction::Quantile;
+            let out = windows.columns(context, function.keeps_name(), |at, view| {
+                if asks_quantile {
+                    context.notes.quantile(call.args_at[0], param[at]);
+                }
                 function.answer(view, param[at], instants[at])
-            }))
+            })?;
+            for (labels, column) in names.iter().zip(&out) {
+                let notes = &context.notes;
+                notes.counter(call.args_at[0], labels.name(), &column.values);
+            }
+            Ok(out)
         }
         (Function::Math(function), [arg]) => {
             Ok(context.map(context.vector(arg, instants)?, function))
         }
         (Function::Date(function), []) => {
-            let values = instants
-                .iter()
-                .map(|t| function(t.div_euclid(1000)))
-                .collect();
+            let values = instants.iter().map(|t| function(t / 1000)).collect();
             Ok(vec![Column {
                 labels: Labels::default(),
                 drop_name: false,
@@ -130,10 +142,13 @@ pub(super) fn vector(
         (Function::ClampMax, [arg, high]) => clamp(context, arg, None, Some(high), instants),
         (Function::HistogramQuantile, [q, arg]) => {
             let q = context.scalar(q, instants)?;
+            q.iter()
+                .for_each(|q| context.notes.quantile(call.args_at[0], *q));
+            let buckets = context.vector(arg, instants)?;
+            let question = Question::Quantile(&q);
+            let at = call.args_at[1];
             Ok(quantile::histogram(
-                context,
-                &Question::Quantile(&q),
-                context.vector(arg, instants)?,
+                context, &question, buckets, at, instants,
             ))
         }
         (Function::HistogramFraction, [low, high, arg]) => {
@@ -141,10 +156,11 @@ pub(super) fn vector(
                 context.scalar(low, instants)?,
                 context.scalar(high, instants)?,
             );
+            let buckets = context.vector(arg, instants)?;
+            let question = Question::Fraction(&low, &high);
+            let at = call.args_at[2];
             Ok(quantile::histogram(
-                context,
-                &Question::Fraction(&low, &high),
-                context.vector(arg, instants)?,
+                context, &question, buckets, at, instants,
             ))
         }
         (Function::LabelReplace, [arg, rest @ ..]) => {
@@ -154,8 +170,13 @@ pub(super) fn vector(
             relabel::join(context.vector(arg, instants)?, rest)
         }
         (Function::Round, [arg, rest @ ..]) => round(context, arg, rest.first(), instants),
-        (Function::Sort, [arg]) => sorted(context.vector(arg, instants)?, instants, false),
-        (Function::SortDesc, [arg]) => sorted(context.vector(arg, instants)?, instants, true),
+        (Function::Sort | Function::SortDesc, [arg]) => {
+            if instants.first() != instants.last() {
+                context.notes.sort_in_range(call.at);
+            }
+            let descending = matches!(call.function, Function::SortDesc);
+            Ok(sorted(context.vector(arg, instants)?, instants, descending))
+        }
         (Function::Timestamp, [arg]) => timestamp(context, arg, instants),
         (Function::Vector, [arg]) => Ok(vec![Column {
             labels: Labels::default(),
@@ -166,11 +187,24 @@ pub(super) fn vector(
     }
 }
 
+/// A part of the date of some seconds. What is no 64-bit number of them is the end of Go's time, where it wraps around.
 fn date(function: fn(i64) -> f64, value: f64) -> f64 {
-    if value.is_finite() {
-        function(value as i64)
+    let limit = 2f64.powi(63);
+    function(if (-limit..limit).contains(&value) {
+        value as i64
     } else {
+        i64::MAX
+    })
+}
+
+/// The larger one; NaN if either is, unless the other is +Inf. So does Go.
+fn larger(a: f64, b: f64) -> f64 {
+    if a == f64::INFINITY || b == f64::INFINITY {
+        f64::INFINITY
+    } else if a.is_nan() || b.is_nan() {
         f64::NAN
+    } else {
+        a.max(b)
     }
 }
 
@@ -190,7 +224,7 @@ fn absent(context: &Context<'_>, arg: &Node, instants: &[i64]) -> Result<Vec<Col
         Node::Range(window) => {
             let windows = Windows::read(window, context, instants)?;
             windows
-                .columns(context, true, |_, _| Some(1.0))
+                .columns(context, true, |_, _| Some(1.0))?
                 .iter()
                 .for_each(|column| hide(&column.values));
         }
@@ -252,10 +286,8 @@ fn clamp(
         {
             *value = if high[at] < low[at] {
                 STALE
-            } else if value.is_nan() || low[at].is_nan() || high[at].is_nan() {
-                f64::NAN
             } else {
-                low[at].max(high[at].min(*value))
+                larger(low[at], -larger(-high[at], -*value))
             };
         }
         out.push(context.unnamed(column));
@@ -291,11 +323,7 @@ fn round(
 }
 
 /// Sorts by value for an instant query; a range query is always ordered by its labels.
-fn sorted(
-    mut columns: Vec<Column>,
-    instants: &[i64],
-    descending: bool,
-) -> Result<Vec<Column>, EvalFailure> {
+fn sorted(mut columns: Vec<Column>, instants: &[i64], descending: bool) -> Vec<Column> {
     if instants.len() == 1 {
         columns.retain(|column| !is_stale(column.values[0]));
         columns.sort_by(|a, b| {
@@ -307,7 +335,7 @@ fn sorted(
             }
         });
     }
-    Ok(columns)
+    columns
 }
 
 fn timestamp(
@@ -318,7 +346,7 @@ fn timestamp(
     let mut out = Vec::new();
     if let Node::Instant(selector) = arg {
         let times = context.resolve(&selector.when, instants);
-        for (mut column, at) in context.look(selector, &times) {
+        for (mut column, at) in context.look(selector, &times)? {
             for (value, t) in column
                 .values
                 .iter_mut()

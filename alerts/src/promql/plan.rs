@@ -2,24 +2,55 @@
 //!
 //! Invariant: a plan holds only what the evaluator can answer; `resolve` makes it and refuses the rest.
 
+use std::fmt::Display;
+
 use regex::Regex;
 use thiserror::Error;
 
 use super::functions::Function;
 use crate::labels::{Labels, NAME};
 
-/// A query that cannot be evaluated: it does not parse, or it uses what is not supported.
+/// A query that cannot be evaluated: it does not parse, its types do not fit, or it uses what is not supported.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{reason}")]
 pub struct QueryError {
-    /// What is wrong, and where in the expression if the parser says so.
+    /// What is wrong, with line and column as Prometheus puts them: `1:7: parse error: …`.
     pub reason: String,
+    /// Where: byte offset into the expression, if it is known.
+    pub at: Option<usize>,
+    /// True for what Prometheus would evaluate and this crate does not: experimental functions and modifiers, native histograms.
+    pub unsupported: bool,
 }
 
-pub(super) fn refuse<T>(reason: impl Into<String>) -> Result<T, QueryError> {
-    Err(QueryError {
-        reason: reason.into(),
-    })
+impl QueryError {
+    pub(super) fn syntax(text: &str, at: usize, reason: impl Display) -> Self {
+        QueryError {
+            reason: format!("{}: parse error: {reason}", line_and_column(text, at)),
+            at: Some(at),
+            unsupported: false,
+        }
+    }
+
+    pub(super) fn unsupported(text: &str, at: usize, reason: impl Display) -> Self {
+        QueryError {
+            reason: format!("{}: {reason}", line_and_column(text, at)),
+            at: Some(at),
+            unsupported: true,
+        }
+    }
+}
+
+/// `line:column` of a byte, both from 1; columns count bytes.
+pub(super) fn line_and_column(text: &str, at: usize) -> String {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before
+        .iter()
+        .rev()
+        .take_while(|byte| **byte != b'\n')
+        .count()
+        + 1;
+    format!("{line}:{column}")
 }
 
 /// One step of a query.
@@ -33,6 +64,8 @@ pub(crate) enum Node {
     Aggregate(Aggregate),
     Binary(Binary),
     Negate(Box<Node>),
+    /// A plus before a selector: its value, but no selector to `timestamp` and `absent`.
+    Plus(Box<Node>),
 }
 
 /// Type of a query's result.
@@ -134,6 +167,9 @@ pub(crate) enum WindowSource {
 pub(crate) struct Call {
     pub function: Function,
     pub args: Vec<Node>,
+    /// Where the call and its arguments stand, for annotations.
+    pub at: usize,
+    pub args_at: Vec<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -141,6 +177,8 @@ pub(crate) struct Aggregate {
     pub op: AggregateOp,
     pub expr: Box<Node>,
     pub param: Option<Box<Node>>,
+    /// Where the parameter stands, for annotations.
+    pub param_at: usize,
     pub without: bool,
     pub grouping: Vec<String>,
 }
@@ -230,7 +268,7 @@ impl Node {
             Node::Range(_) => ResultType::Matrix,
             Node::Instant(_) | Node::Aggregate(_) => ResultType::Vector,
             Node::Call(call) => call.function.result_type(),
-            Node::Negate(inner) => inner.result_type(),
+            Node::Negate(inner) | Node::Plus(inner) => inner.result_type(),
             Node::Binary(binary) => match (binary.left.result_type(), binary.right.result_type()) {
                 (ResultType::Scalar, ResultType::Scalar) => ResultType::Scalar,
                 _ => ResultType::Vector,
@@ -259,7 +297,7 @@ impl Node {
                 binary.left.selectors(visit);
                 binary.right.selectors(visit);
             }
-            Node::Negate(inner) => inner.selectors(visit),
+            Node::Negate(inner) | Node::Plus(inner) => inner.selectors(visit),
         }
     }
 
@@ -284,7 +322,7 @@ impl Node {
                 binary.left.whens(visit);
                 binary.right.whens(visit);
             }
-            Node::Negate(inner) => inner.whens(visit),
+            Node::Negate(inner) | Node::Plus(inner) => inner.whens(visit),
         }
     }
 

@@ -64,6 +64,11 @@ impl RangeFunction {
         matches!(self, RangeFunction::First | RangeFunction::Last)
     }
 
+    /// Those that are meant for counters only and say so.
+    pub fn wants_counter(self) -> bool {
+        matches!(self, RangeFunction::Rate | RangeFunction::Increase)
+    }
+
     /// The answer for a window that holds at least one sample. `param` is the function's scalar, `now_ms` the instant of
     /// the evaluation (not of the window's end).
     pub(super) fn answer(self, view: &View<'_>, param: f64, now_ms: i64) -> Option<f64> {
@@ -99,37 +104,64 @@ impl RangeFunction {
             }),
             Present => 1.0,
             Quantile => quantile(param, &mut values.to_vec()),
-            Resets => pairs(values, |before, after| after < before),
+            Resets => view.resets.len() as f64,
             Stddev => variance(values).sqrt(),
             Stdvar => variance(values),
             Sum => {
-                let (sum, rest) = values
-                    .iter()
-                    .fold((0.0, 0.0), |(sum, rest), v| kahan(*v, sum, rest));
-                if sum.is_infinite() { sum } else { sum + rest }
+                let mut sum = Compensated::default();
+                values.iter().for_each(|value| sum.add(*value));
+                sum.value()
             }
         })
     }
 }
 
-/// One step of a compensated sum: `(sum, compensation)` after adding `term`.
-#[inline]
-pub(super) fn kahan(term: f64, sum: f64, rest: f64) -> (f64, f64) {
-    let total = sum + term;
-    let rest = if total.is_infinite() {
-        0.0
-    } else if sum.abs() >= term.abs() {
-        rest + ((sum - total) + term)
-    } else {
-        rest + ((term - total) + sum)
-    };
-    (total, rest)
+/// A sum with its rounding errors (Neumaier's), as Prometheus adds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Compensated {
+    sum: f64,
+    rest: f64,
+}
+
+impl Compensated {
+    pub fn of(first: f64) -> Self {
+        Compensated {
+            sum: first,
+            rest: 0.0,
+        }
+    }
+
+    /// Knuth's error of an addition, which is Neumaier's without a branch: what the sum loses is exact in both.
+    #[inline]
+    pub fn add(&mut self, term: f64) {
+        let total = self.sum + term;
+        let added = total - self.sum;
+        self.rest += (self.sum - (total - added)) + (term - added);
+        self.sum = total;
+    }
+
+    /// An infinite sum has no errors to give back; it stays infinite or becomes NaN, so that this is early enough to see.
+    #[inline]
+    pub fn value(self) -> f64 {
+        if self.sum.is_infinite() {
+            self.sum
+        } else {
+            self.sum + self.rest
+        }
+    }
+
+    /// Both parts times a factor.
+    fn scaled(self, factor: f64) -> Self {
+        Compensated {
+            sum: self.sum * factor,
+            rest: self.rest * factor,
+        }
+    }
 }
 
 /// Compensated mean; when the sum overflows the rest is averaged step by step.
 pub(super) struct Mean {
-    sum: f64,
-    rest: f64,
+    sum: Compensated,
     count: f64,
     stepwise: bool,
 }
@@ -137,34 +169,35 @@ pub(super) struct Mean {
 impl Mean {
     pub fn new(first: f64) -> Self {
         Mean {
-            sum: first,
-            rest: 0.0,
+            sum: Compensated::of(first),
             count: 1.0,
             stepwise: false,
         }
     }
 
+    #[inline]
     pub fn add(&mut self, value: f64) {
         self.count += 1.0;
         if !self.stepwise {
-            let (sum, rest) = kahan(value, self.sum, self.rest);
-            if !sum.is_infinite() {
-                (self.sum, self.rest) = (sum, rest);
+            let mut sum = self.sum;
+            sum.add(value);
+            if !sum.sum.is_infinite() {
+                self.sum = sum;
                 return;
             }
             self.stepwise = true;
-            self.sum /= self.count - 1.0;
-            self.rest /= self.count - 1.0;
+            self.sum.sum /= self.count - 1.0;
+            self.sum.rest /= self.count - 1.0;
         }
-        let share = (self.count - 1.0) / self.count;
-        (self.sum, self.rest) = kahan(value / self.count, share * self.sum, share * self.rest);
+        self.sum = self.sum.scaled((self.count - 1.0) / self.count);
+        self.sum.add(value / self.count);
     }
 
     pub fn value(&self) -> f64 {
         if self.stepwise {
-            self.sum + self.rest
+            self.sum.value()
         } else {
-            self.sum / self.count + self.rest / self.count
+            self.sum.sum / self.count + self.sum.rest / self.count
         }
     }
 }
@@ -194,19 +227,15 @@ fn extrapolated(view: &View<'_>, counter: bool, per_second: bool) -> Option<f64>
     }
     let mut change = values[last] - values[0];
     if counter {
-        let mut before = values[0];
-        for value in &values[1..] {
-            if *value < before {
-                change += before;
-            }
-            before = *value;
+        for before in view.resets {
+            change += before;
         }
     }
     let sampled = (t[last] - t[0]) as f64 / 1000.0;
     let spacing = sampled / last as f64;
     let threshold = spacing * 1.1;
-    let mut to_start = (t[0] - view.start_ms) as f64 / 1000.0;
-    let mut to_end = (view.end_ms - t[last]) as f64 / 1000.0;
+    let mut to_start = t[0].saturating_sub(view.start_ms) as f64 / 1000.0;
+    let mut to_end = view.end_ms.saturating_sub(t[last]) as f64 / 1000.0;
     if to_start >= threshold {
         to_start = spacing / 2.0;
     }
@@ -226,7 +255,7 @@ fn extrapolated(view: &View<'_>, counter: bool, per_second: bool) -> Option<f64>
     }
     let mut factor = (sampled + to_start + to_end) / sampled;
     if per_second {
-        factor /= (view.end_ms - view.start_ms) as f64 / 1000.0;
+        factor /= view.end_ms.saturating_sub(view.start_ms) as f64 / 1000.0;
     }
     Some(change * factor)
 }
@@ -261,26 +290,81 @@ fn regression(view: &View<'_>, origin_ms: i64) -> Option<(f64, f64)> {
         });
     }
     let n = view.values.len() as f64;
-    let (mut x, mut y, mut xy, mut xx) = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0));
+    // Four sums side by side, which the processor adds together.
+    let mut sums = [Compensated::default(); 4];
     for (t, value) in view.t_ms.iter().zip(view.values) {
-        let at = (*t - origin_ms) as f64 / 1000.0;
-        x = kahan(at, x.0, x.1);
-        y = kahan(*value, y.0, y.1);
-        xy = kahan(at * value, xy.0, xy.1);
-        xx = kahan(at * at, xx.0, xx.1);
+        let at = t.saturating_sub(origin_ms) as f64 / 1000.0;
+        let terms = [at, *value, at * value, at * at];
+        for (sum, term) in sums.iter_mut().zip(terms) {
+            sum.add(term);
+        }
     }
-    let (x, y, xy, xx) = (x.0 + x.1, y.0 + y.1, xy.0 + xy.1, xx.0 + xx.1);
+    let [x, y, xy, xx] = sums.map(Compensated::value);
     let slope = (xy - x * y / n) / (xx - x * x / n);
     Some((slope, y / n - slope * x / n))
 }
 
 fn variance(values: &[f64]) -> f64 {
-    let (mut mean, mut spread, mut count) = ((0.0, 0.0), (0.0, 0.0), 0.0);
+    let (mut mean, mut spread, mut count) = (Compensated::default(), Compensated::default(), 0.0);
     for value in values {
         count += 1.0;
-        let delta = value - (mean.0 + mean.1);
-        mean = kahan(delta / count, mean.0, mean.1);
-        spread = kahan(delta * (value - (mean.0 + mean.1)), spread.0, spread.1);
+        let delta = value - mean.value();
+        mean.add(delta / count);
+        spread.add(delta * (value - mean.value()));
     }
-    (spread.0 + spread.1) / count
+    spread.value() / count
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The sum as Prometheus writes it.
+    fn neumaier(terms: &[f64]) -> f64 {
+        let (mut sum, mut rest) = (0.0_f64, 0.0);
+        for term in terms {
+            let total = sum + term;
+            rest = if total.is_infinite() {
+                0.0
+            } else if sum.abs() >= term.abs() {
+                rest + ((sum - total) + term)
+            } else {
+                rest + ((term - total) + sum)
+            };
+            sum = total;
+        }
+        sum + rest
+    }
+
+    fn term() -> impl Strategy<Value = f64> {
+        let edges = [
+            0.0,
+            -0.0,
+            f64::MAX,
+            f64::MIN,
+            f64::MIN_POSITIVE,
+            5e-324,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+        ];
+        prop_oneof![
+            4 => -1e6..1e6_f64,
+            4 => any::<f64>(),
+            1 => prop::sample::select(edges.to_vec()),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn sums_are_those_of_prometheus_to_the_bit(terms in prop::collection::vec(term(), 0..12)) {
+            let mut sum = Compensated::default();
+            terms.iter().for_each(|term| sum.add(*term));
+            let (ours, theirs) = (sum.value(), neumaier(&terms));
+            prop_assert!(ours.to_bits() == theirs.to_bits() || ours.is_nan() && theirs.is_nan(), "{ours:e} instead of {theirs:e}");
+        }
+    }
 }

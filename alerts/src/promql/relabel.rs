@@ -1,8 +1,9 @@
 //! `label_replace` and `label_join`: labels do not depend on values, so each column is renamed once.
 
-use super::eval::{Column, EvalFailure};
+use super::column::Column;
+use super::eval::EvalFailure;
+use super::pattern;
 use super::plan::Node;
-use super::resolve::dot_all;
 use crate::labels::NAME;
 
 fn text(node: Option<&Node>) -> Result<&str, EvalFailure> {
@@ -12,14 +13,12 @@ fn text(node: Option<&Node>) -> Result<&str, EvalFailure> {
     }
 }
 
-fn check_destination(name: &str) -> Result<(), EvalFailure> {
-    // Prometheus 3 accepts any UTF-8 name but the empty one.
-    if name.is_empty() {
-        return Err(EvalFailure::new(format!(
-            "invalid destination label name {name:?}"
-        )));
+/// Prometheus 3 accepts any UTF-8 name but the empty one.
+fn check_name(name: &str, what: &str) -> Result<(), EvalFailure> {
+    match name {
+        "" => Err(EvalFailure::new(format!("invalid {what}: {name}"))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Sets a label; naming the metric anew cancels a pending removal of its name.
@@ -34,17 +33,20 @@ fn set(column: &mut Column, name: &str, value: &str) {
 pub(super) fn replace(columns: Vec<Column>, args: &[Node]) -> Result<Vec<Column>, EvalFailure> {
     let (destination, replacement) = (text(args.first())?, text(args.get(1))?);
     let (source, pattern) = (text(args.get(2))?, text(args.get(3))?);
-    check_destination(destination)?;
-    let regex =
-        dot_all(&format!("^(?:{pattern})$")).map_err(|error| EvalFailure::new(error.reason))?;
+    let regex = pattern::anchored(pattern).map_err(|_| {
+        EvalFailure::new(format!(
+            "invalid regular expression in label_replace(): {pattern}"
+        ))
+    })?;
+    check_name(destination, "destination label name in label_replace()")?;
     let mut out = columns;
     for column in &mut out {
-        let mut value = String::new();
-        match regex.captures(column.labels.get(source)) {
-            Some(captures) => captures.expand(replacement, &mut value),
-            None => continue,
+        let value = regex
+            .captures(column.labels.get(source))
+            .map(|captures| pattern::expand(replacement, &captures));
+        if let Some(value) = value {
+            set(column, destination, &value);
         }
-        set(column, destination, &value);
     }
     Ok(out)
 }
@@ -52,11 +54,16 @@ pub(super) fn replace(columns: Vec<Column>, args: &[Node]) -> Result<Vec<Column>
 /// `label_join(v, destination, separator, source…)`.
 pub(super) fn join(columns: Vec<Column>, args: &[Node]) -> Result<Vec<Column>, EvalFailure> {
     let (destination, separator) = (text(args.first())?, text(args.get(1))?);
-    let sources: Vec<&str> = args[2..]
+    let sources: Vec<&str> = args
+        .get(2..)
+        .unwrap_or_default()
         .iter()
         .map(|arg| text(Some(arg)))
         .collect::<Result<_, _>>()?;
-    check_destination(destination)?;
+    for source in &sources {
+        check_name(source, "source label name in label_join()")?;
+    }
+    check_name(destination, "destination label name in label_join()")?;
     let mut out = columns;
     for column in &mut out {
         let values: Vec<&str> = sources

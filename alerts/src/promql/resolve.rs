@@ -1,296 +1,249 @@
-//! Parsed expressions to plans.
+//! Checked expressions to plans.
 //!
-//! Invariant: native histograms, experimental functions and modifiers are refused here with their name, so that evaluation
+//! Invariant: native histograms, experimental functions and aggregations are refused here with their name, so that evaluation
 //! never meets them and never answers "empty" in their place.
 
-use std::time::{Duration, UNIX_EPOCH};
-
-use promql_parser::label::MatchOp;
-use promql_parser::parser::{
-    self, AtModifier, BinModifier, Expr, LabelModifier, Offset, VectorMatchCardinality,
-    VectorSelector, token,
-};
-use regex::{Regex, RegexBuilder};
-
+use super::ast::{self, Expr, ExprKind, LabelMatcher};
 use super::functions::Function;
 use super::plan::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Card, Condition, Matcher, Matching, Node,
-    QueryError, ResultType, Selector, When, Window, WindowSource, refuse,
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Card, Condition, Matcher, Matching, Node,
+    QueryError, Selector, Window, WindowSource,
 };
+use super::token::Kind;
+use super::{check, literal, parse, pattern};
 use crate::labels::NAME;
 
-/// Parses and plans.
-pub(crate) fn plan(text: &str) -> Result<Node, QueryError> {
-    byte_escapes(text)?;
-    let expr = parser::parse(text).map_err(|reason| QueryError { reason })?;
-    node(&expr)
-}
-
-/// `"\xff"` is a byte in Prometheus, which need not be UTF-8; the parser would read it as a character.
-fn byte_escapes(text: &str) -> Result<(), QueryError> {
-    let mut quote = None;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (None, '"' | '\'' | '`') => quote = Some(c),
-            (None, '#') => chars.by_ref().take_while(|c| *c != '\n').for_each(drop),
-            (Some(open), _) if open == c => quote = None,
-            (Some('"' | '\''), '\\') => {
-                let escape = chars.next();
-                let high = chars.peek().copied().unwrap_or(' ');
-                let byte = (escape == Some('x')
-                    && matches!(high, '8'..='9' | 'a'..='f' | 'A'..='F'))
-                    || matches!(escape, Some('2' | '3'));
-                if byte {
-                    return refuse(
-                        "an escape for a single byte above 0x7f is not supported: write the character",
-                    );
-                }
-            }
-            _ => {}
+/// Parses, checks and plans.
+pub(super) fn plan(text: &str) -> Result<Node, QueryError> {
+    let expr = parse::parse(text)?;
+    if let ExprKind::Text(Err(bytes)) = &expr.kind {
+        // Prometheus' API answers such a string with replacement characters too.
+        return Ok(Node::Text(String::from_utf8_lossy(bytes).into_owned()));
+    }
+    // Patterns come first: Prometheus compiles them while it parses.
+    let plan = Resolver { text }.node(&expr);
+    match plan {
+        Err(error) if !error.unsupported => Err(error),
+        plan => {
+            check::check(text, &expr)?;
+            plan
         }
     }
-    Ok(())
 }
 
-fn node(expr: &Expr) -> Result<Node, QueryError> {
-    Ok(match expr {
-        Expr::NumberLiteral(number) => Node::Number(number.val),
-        Expr::StringLiteral(text) => Node::Text(text.val.clone()),
-        Expr::Paren(paren) => node(&paren.expr)?,
-        Expr::Unary(unary) => match node(&unary.expr)? {
-            Node::Number(number) => Node::Number(-number),
-            inner => Node::Negate(Box::new(inner)),
-        },
-        Expr::VectorSelector(found) => Node::Instant(selector(found)?),
-        Expr::MatrixSelector(found) => Node::Range(Window {
-            source: WindowSource::Selector(selector(&found.vs)?),
-            range_ms: millis(found.range),
-        }),
-        Expr::Subquery(subquery) => Node::Range(Window {
-            source: WindowSource::Subquery {
-                expr: Box::new(node(&subquery.expr)?),
-                step_ms: subquery.step.map(millis).filter(|step| *step > 0),
-                when: when(&subquery.offset, &subquery.at),
+struct Resolver<'a> {
+    text: &'a str,
+}
+
+/// Where Prometheus says that an argument stands: behind its parentheses, and nowhere if it is a subquery.
+fn argument_at(expr: &Expr) -> usize {
+    match &expr.kind {
+        ExprKind::Paren(inner) => argument_at(inner),
+        ExprKind::Subquery { .. } => 0,
+        _ => expr.at,
+    }
+}
+
+impl Resolver<'_> {
+    fn unsupported<T>(&self, at: usize, reason: String) -> Result<T, QueryError> {
+        Err(QueryError::unsupported(self.text, at, reason))
+    }
+
+    fn node(&self, expr: &Expr) -> Result<Node, QueryError> {
+        Ok(match &expr.kind {
+            ExprKind::Number(number) => Node::Number(*number),
+            ExprKind::Text(text) => Node::Text(self.text(expr.at, text)?),
+            ExprKind::Paren(inner) => self.node(inner)?,
+            ExprKind::Unary { minus, expr } => match (minus, self.node(expr)?) {
+                (false, node @ Node::Instant(_)) => Node::Plus(Box::new(node)),
+                (false, node) => node,
+                (true, Node::Number(number)) => Node::Number(-number),
+                (true, node) => Node::Negate(Box::new(node)),
             },
-            range_ms: millis(subquery.range),
-        }),
-        Expr::Call(call) => {
-            let args: Vec<Node> = call
-                .args
-                .args
-                .iter()
-                .map(|arg| node(arg))
-                .collect::<Result<_, _>>()?;
-            Node::Call(Call {
-                function: Function::resolve(call.func.name, call.func.experimental, &args)?,
-                args,
-            })
+            ExprKind::Selector(found) => Node::Instant(self.selector(found)?),
+            ExprKind::Range { selector, range_ms } => Node::Range(Window {
+                source: WindowSource::Selector(self.selector(selector)?),
+                range_ms: *range_ms,
+            }),
+            ExprKind::Subquery {
+                expr,
+                range_ms,
+                step_ms,
+                when,
+            } => Node::Range(Window {
+                source: WindowSource::Subquery {
+                    expr: Box::new(self.node(expr)?),
+                    step_ms: step_ms.filter(|step| *step > 0),
+                    when: *when,
+                },
+                range_ms: *range_ms,
+            }),
+            ExprKind::Call { name, args } => self.call(expr.at, name, args)?,
+            ExprKind::Aggregate(found) => self.aggregate(expr.at, found)?,
+            ExprKind::Binary(found) => self.binary(found)?,
+        })
+    }
+
+    fn text(&self, at: usize, text: &ast::Text) -> Result<String, QueryError> {
+        match text {
+            Ok(text) => Ok(text.clone()),
+            Err(_) => {
+                let shown = literal::quoted(text);
+                self.unsupported(
+                    at,
+                    format!("a string that is not UTF-8 is not supported: {shown}"),
+                )
+            }
         }
-        Expr::Aggregate(found) => aggregate(found)?,
-        Expr::Binary(found) => binary(found)?,
-        Expr::Extension(_) => return refuse("parser extension: not PromQL"),
-    })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn when(offset: &Option<Offset>, at: &Option<AtModifier>) -> When {
-    let offset_ms = match offset {
-        None => 0,
-        Some(Offset::Pos(by)) => millis(*by),
-        Some(Offset::Neg(by)) => -millis(*by),
-    };
-    let at = at.as_ref().map(|at| match at {
-        AtModifier::Start => At::Start,
-        AtModifier::End => At::End,
-        AtModifier::At(time) => At::Ms(match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => millis(after),
-            Err(before) => -millis(before.duration()),
-        }),
-    });
-    When { offset_ms, at }
-}
-
-fn selector(found: &VectorSelector) -> Result<Selector, QueryError> {
-    if !found.matchers.or_matchers.is_empty() {
-        return refuse("`or` between matchers is not PromQL");
     }
-    let mut matchers = Vec::new();
-    if let Some(name) = &found.name {
-        matchers.push(Matcher {
-            name: NAME.into(),
-            condition: Condition::Equal(name.clone()),
-        });
+
+    fn call(&self, at: usize, name: &str, args: &[Expr]) -> Result<Node, QueryError> {
+        let nodes: Vec<Node> = args
+            .iter()
+            .map(|arg| self.node(arg))
+            .collect::<Result<_, _>>()?;
+        if let ("label_replace", Some(Node::Text(pattern))) = (name, nodes.get(4))
+            && pattern::anchored(pattern).is_err()
+        {
+            let reason = format!("invalid regular expression in label_replace(): {pattern}");
+            // Prometheus says so when it evaluates, without a place.
+            return Err(QueryError {
+                reason,
+                at: Some(args[4].at),
+                unsupported: false,
+            });
+        }
+        match Function::resolve(name) {
+            Ok(function) => Ok(Node::Call(Call {
+                function,
+                args: nodes,
+                at,
+                args_at: args.iter().map(argument_at).collect(),
+            })),
+            Err(reason) => self.unsupported(at, reason),
+        }
     }
-    for matcher in &found.matchers.matchers {
-        let condition = match &matcher.op {
-            MatchOp::Equal => Condition::Equal(matcher.value.clone()),
-            MatchOp::NotEqual => Condition::NotEqual(matcher.value.clone()),
-            MatchOp::Re(regex) => Condition::Like(dot_all(regex.as_str())?),
-            MatchOp::NotRe(regex) => Condition::Unlike(dot_all(regex.as_str())?),
+
+    fn selector(&self, found: &ast::Selector) -> Result<Selector, QueryError> {
+        let mut matchers = Vec::with_capacity(found.matchers.len() + 1);
+        if let Some(name) = &found.name {
+            matchers.push(Matcher {
+                name: NAME.into(),
+                condition: Condition::Equal(name.clone()),
+            });
+        }
+        for matcher in &found.matchers {
+            matchers.push(Matcher {
+                name: matcher.name.clone(),
+                condition: self.condition(matcher)?,
+            });
+        }
+        Ok(Selector {
+            matchers,
+            when: found.when,
+        })
+    }
+
+    fn condition(&self, matcher: &LabelMatcher) -> Result<Condition, QueryError> {
+        let value = self.text(matcher.at, &matcher.value)?;
+        let like = || {
+            pattern::anchored(&value)
+                .map_err(|reason| QueryError::syntax(self.text, matcher.at, reason))
         };
-        matchers.push(Matcher {
-            name: matcher.name.clone(),
-            condition,
-        });
+        Ok(match matcher.op {
+            Kind::Assign => Condition::Equal(value),
+            Kind::NotEqual => Condition::NotEqual(value),
+            Kind::Like => Condition::Like(like()?),
+            _ => Condition::Unlike(like()?),
+        })
     }
-    Ok(Selector {
-        matchers,
-        when: when(&found.offset, &found.at),
-    })
-}
 
-/// An anchored expression whose dot matches a line feed too, as in Prometheus.
-pub(super) fn dot_all(anchored: &str) -> Result<Regex, QueryError> {
-    let built = RegexBuilder::new(anchored)
-        .dot_matches_new_line(true)
-        .build();
-    built.map_err(|error| QueryError {
-        reason: format!("regular expression {anchored}: {error}"),
-    })
-}
-
-fn aggregate(found: &parser::AggregateExpr) -> Result<Node, QueryError> {
-    use AggregateOp::*;
-    let op = match found.op.id() {
-        token::T_SUM => Sum,
-        token::T_AVG => Avg,
-        token::T_MIN => Min,
-        token::T_MAX => Max,
-        token::T_COUNT => Count,
-        token::T_GROUP => Group,
-        token::T_STDDEV => Stddev,
-        token::T_STDVAR => Stdvar,
-        token::T_TOPK => Topk,
-        token::T_BOTTOMK => Bottomk,
-        token::T_QUANTILE => Quantile,
-        token::T_COUNT_VALUES => CountValues,
-        _ => {
-            return refuse(format!(
-                "aggregation `{}` is experimental and not supported",
-                found.op
-            ));
+    fn aggregate(&self, at: usize, found: &ast::Aggregate) -> Result<Node, QueryError> {
+        use AggregateOp::*;
+        let op = match &*found.op {
+            "sum" => Sum,
+            "avg" => Avg,
+            "min" => Min,
+            "max" => Max,
+            "count" => Count,
+            "group" => Group,
+            "stddev" => Stddev,
+            "stdvar" => Stdvar,
+            "topk" => Topk,
+            "bottomk" => Bottomk,
+            "quantile" => Quantile,
+            "count_values" => CountValues,
+            name => {
+                return self.unsupported(
+                    at,
+                    format!("aggregation `{name}` is experimental and not supported"),
+                );
+            }
+        };
+        if let (CountValues, Some(ExprKind::Text(label))) =
+            (op, found.param.as_ref().map(|param| &param.kind))
+            && (label.as_ref().is_ok_and(String::is_empty) || label.is_err())
+        {
+            return Err(QueryError {
+                reason: format!("invalid label name {}", literal::quoted(label)),
+                at: Some(at),
+                unsupported: false,
+            });
         }
-    };
-    let (without, grouping) = match &found.modifier {
-        None => (false, Vec::new()),
-        Some(LabelModifier::Include(labels)) => (false, labels.labels.clone()),
-        Some(LabelModifier::Exclude(labels)) => (true, labels.labels.clone()),
-    };
-    let expr = Box::new(node(&found.expr)?);
-    if expr.result_type() != ResultType::Vector {
-        return refuse(format!(
-            "expected an instant vector in aggregation `{}`",
-            found.op
-        ));
+        let param = found.param.as_ref();
+        Ok(Node::Aggregate(Aggregate {
+            op,
+            expr: Box::new(self.node(&found.expr)?),
+            param: param
+                .map(|param| self.node(param))
+                .transpose()?
+                .map(Box::new),
+            param_at: param.map_or(at, |param| argument_at(param)),
+            without: found.without,
+            grouping: found.grouping.clone(),
+        }))
     }
-    let param = found
-        .param
-        .as_ref()
-        .map(|param| node(param))
-        .transpose()?
-        .map(Box::new);
-    let wanted = match op {
-        Topk | Bottomk | Quantile => Some(ResultType::Scalar),
-        CountValues => Some(ResultType::Text),
-        _ => None,
-    };
-    if param.as_ref().map(|param| param.result_type()) != wanted {
-        return refuse(format!(
-            "aggregation `{}` has the wrong parameter",
-            found.op
-        ));
-    }
-    Ok(Node::Aggregate(Aggregate {
-        op,
-        expr,
-        param,
-        without,
-        grouping,
-    }))
-}
 
-fn binary(found: &parser::BinaryExpr) -> Result<Node, QueryError> {
-    use BinaryOp::*;
-    let op = match found.op.id() {
-        token::T_ADD => Add,
-        token::T_SUB => Sub,
-        token::T_MUL => Mul,
-        token::T_DIV => Div,
-        token::T_MOD => Mod,
-        token::T_POW => Pow,
-        token::T_ATAN2 => Atan2,
-        token::T_EQLC => Equal,
-        token::T_NEQ => NotEqual,
-        token::T_GTR => Greater,
-        token::T_LSS => Less,
-        token::T_GTE => GreaterOrEqual,
-        token::T_LTE => LessOrEqual,
-        token::T_LAND => And,
-        token::T_LOR => Or,
-        token::T_LUNLESS => Unless,
-        _ => return refuse(format!("operator `{}` is not supported", found.op)),
-    };
-    let (left, right) = (Box::new(node(&found.lhs)?), Box::new(node(&found.rhs)?));
-    let bool = found
-        .modifier
-        .as_ref()
-        .is_some_and(|modifier| modifier.return_bool);
-    for side in [&left, &right] {
-        if !matches!(side.result_type(), ResultType::Scalar | ResultType::Vector) {
-            return refuse(format!(
-                "operator `{}` needs scalars or instant vectors",
-                found.op
-            ));
-        }
+    fn binary(&self, found: &ast::Binary) -> Result<Node, QueryError> {
+        use BinaryOp::*;
+        let op = match found.op {
+            Kind::Add => Add,
+            Kind::Sub => Sub,
+            Kind::Mul => Mul,
+            Kind::Div => Div,
+            Kind::Mod => Mod,
+            Kind::Pow => Pow,
+            Kind::Atan2 => Atan2,
+            Kind::Equal => Equal,
+            Kind::NotEqual => NotEqual,
+            Kind::Greater => Greater,
+            Kind::Less => Less,
+            Kind::GreaterOrEqual => GreaterOrEqual,
+            Kind::LessOrEqual => LessOrEqual,
+            Kind::And => And,
+            Kind::Or => Or,
+            Kind::Unless => Unless,
+            _ => {
+                let reason = format!("operator `{}` is not supported", found.op_text);
+                return self.unsupported(found.op_at, reason);
+            }
+        };
+        let (card, include) = match &found.group {
+            Some(group) if group.left => (Card::ManyToOne, group.include.clone()),
+            Some(group) => (Card::OneToMany, group.include.clone()),
+            None => (Card::OneToOne, Vec::new()),
+        };
+        Ok(Node::Binary(Binary {
+            op,
+            left: Box::new(self.node(&found.left)?),
+            right: Box::new(self.node(&found.right)?),
+            bool: found.bool,
+            matching: Matching {
+                on: found.on,
+                labels: found.labels.clone(),
+                card,
+                include,
+            },
+        }))
     }
-    let scalars =
-        left.result_type() == ResultType::Scalar && right.result_type() == ResultType::Scalar;
-    if scalars && op.is_comparison() && !bool {
-        return refuse("comparisons between scalars must use the bool modifier");
-    }
-    let any_scalar =
-        left.result_type() == ResultType::Scalar || right.result_type() == ResultType::Scalar;
-    if any_scalar && op.is_set() {
-        return refuse(format!(
-            "set operator `{}` needs instant vectors on both sides",
-            found.op
-        ));
-    }
-    let matching = match &found.modifier {
-        Some(modifier) => matching(modifier)?,
-        None => Matching::default(),
-    };
-    Ok(Node::Binary(Binary {
-        op,
-        left,
-        right,
-        bool,
-        matching,
-    }))
-}
-
-fn matching(modifier: &BinModifier) -> Result<Matching, QueryError> {
-    if modifier.fill_values.lhs.is_some() || modifier.fill_values.rhs.is_some() {
-        return refuse("the fill modifiers are experimental and not supported");
-    }
-    let (on, labels) = match &modifier.matching {
-        None => (false, Vec::new()),
-        Some(LabelModifier::Include(labels)) => (true, labels.labels.clone()),
-        Some(LabelModifier::Exclude(labels)) => (false, labels.labels.clone()),
-    };
-    let (card, include) = match &modifier.card {
-        VectorMatchCardinality::ManyToOne(labels) => (Card::ManyToOne, labels.labels.clone()),
-        VectorMatchCardinality::OneToMany(labels) => (Card::OneToMany, labels.labels.clone()),
-        _ => (Card::OneToOne, Vec::new()),
-    };
-    Ok(Matching {
-        on,
-        labels,
-        card,
-        include,
-    })
 }

@@ -1,5 +1,7 @@
 //! Reads series for selectors: which match, and the value at each instant.
 
+use std::iter::Peekable;
+
 use indexmap::IndexMap;
 
 use super::plan::Selector;
@@ -11,10 +13,12 @@ use crate::series::{Samples, SeriesId, SeriesStore};
 #[derive(Debug, Clone)]
 pub struct Source<'a> {
     stores: Vec<&'a SeriesStore>,
+    /// Nothing after this instant is there yet.
+    until_ms: i64,
 }
 
 /// A selected series, by store.
-pub(super) struct Found {
+pub(crate) struct Found {
     pub labels: Labels,
     places: Vec<(usize, SeriesId)>,
 }
@@ -24,12 +28,22 @@ impl<'a> Source<'a> {
     pub fn new(store: &'a SeriesStore) -> Self {
         Source {
             stores: vec![store],
+            until_ms: i64::MAX,
         }
     }
 
     /// A recording and what was computed from it.
     pub fn layered(stores: Vec<&'a SeriesStore>) -> Self {
-        Source { stores }
+        Source {
+            stores,
+            until_ms: i64::MAX,
+        }
+    }
+
+    /// As it was known at an instant: no sample after it.
+    pub fn until(mut self, t_ms: i64) -> Self {
+        self.until_ms = t_ms;
+        self
     }
 
     pub(super) fn select(&self, selector: &Selector) -> Vec<Found> {
@@ -66,8 +80,50 @@ impl<'a> Source<'a> {
         out
     }
 
+    /// All series whose labels satisfy `keep`.
+    pub(crate) fn matching(&self, keep: impl Fn(&Labels) -> bool) -> Vec<Found> {
+        let mut out: IndexMap<&Labels, Vec<(usize, SeriesId)>> = IndexMap::new();
+        for (at, store) in self.stores.iter().enumerate() {
+            for series in store.all() {
+                let labels = store.labels(series);
+                if keep(labels) {
+                    out.entry(labels).or_default().push((at, series));
+                }
+            }
+        }
+        out.into_iter()
+            .map(|(labels, places)| Found {
+                labels: labels.clone(),
+                places,
+            })
+            .collect()
+    }
+
+    /// All samples of a series one by one, oldest first, stale markers included.
+    pub(crate) fn stream(&self, found: &Found) -> impl Iterator<Item = (i64, f64)> + use<'_, 'a> {
+        let mut parts: Vec<_> = found
+            .places
+            .iter()
+            .map(|(at, series)| {
+                let store = self.stores[*at];
+                store.stream(*series).peekable()
+            })
+            .collect();
+        std::iter::from_fn(move || {
+            let next = |part: &mut _| Peekable::peek(part).map(|(t, _)| *t);
+            let t_ms = parts.iter_mut().filter_map(next).min()?;
+            let mut first = None;
+            for part in &mut parts {
+                let sample = part.next_if(|(t, _)| *t == t_ms);
+                first = first.or(sample);
+            }
+            first
+        })
+    }
+
     /// Samples of a selected series after `from_ms` up to `to_ms`, stale markers included.
     pub(super) fn samples(&self, found: &Found, from_ms: i64, to_ms: i64) -> Samples {
+        let to_ms = to_ms.min(self.until_ms);
         let mut parts = found
             .places
             .iter()
@@ -91,7 +147,7 @@ pub(super) fn latest(
         while next < samples.t_ms.len() && samples.t_ms[next] <= *t {
             next += 1;
         }
-        let fresh = next > 0 && samples.t_ms[next - 1] > *t - lookback_ms;
+        let fresh = next > 0 && samples.t_ms[next - 1] > t.saturating_sub(lookback_ms);
         let value = if fresh {
             samples.values[next - 1]
         } else {

@@ -4,68 +4,21 @@
 //! ones recorded. Where a rule could read its own output, a later rule's, or the future of an earlier one's, all rules
 //! are stepped instant by instant instead: slower, same answers.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use thiserror::Error;
 
-use super::alerting::AlertStep;
+use super::alerting::{AlertStep, Shown};
+use super::record::Recorder;
+use super::schedule::{Schedule, Up, answers};
 use super::state::{Machine, Timing};
 use super::{Group, Rule, RuleKind, RuleSet};
 use crate::labels::{Labels, NAME};
 use crate::number::{STALE, is_stale};
 use crate::promql::{Column, Options, Source};
-use crate::series::{ColumnId, SeriesId, SeriesStore};
-use crate::timeline::{AlertHistory, AlertState, Timeline, Transition};
-
-/// When rules are evaluated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule {
-    /// The first evaluation, milliseconds since the epoch.
-    pub start_ms: i64,
-    /// No evaluation after this instant.
-    pub end_ms: i64,
-    /// Interval of groups that name none; must be positive.
-    pub default_interval_ms: i64,
-    /// When the evaluator runs: an instant outside every interval is skipped. Sorted, without overlap.
-    pub up: Vec<Up>,
-}
-
-/// A time in which the evaluator runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Up {
-    /// From here on, inclusive.
-    pub from_ms: i64,
-    /// Up to here, exclusive.
-    pub to_ms: i64,
-    /// It starts without memory of before (a restart), so that states are restored as Prometheus does; otherwise
-    /// evaluations were only missed.
-    pub restarted: bool,
-}
-
-impl Schedule {
-    /// An evaluator that is always up.
-    pub fn steady(start_ms: i64, end_ms: i64, default_interval_ms: i64) -> Self {
-        let up = vec![Up {
-            from_ms: i64::MIN,
-            to_ms: i64::MAX,
-            restarted: false,
-        }];
-        Schedule {
-            start_ms,
-            end_ms,
-            default_interval_ms,
-            up,
-        }
-    }
-
-    fn instants(&self, group: &Group) -> Vec<i64> {
-        let interval = group.interval_ms.unwrap_or(self.default_interval_ms).max(1);
-        let all = (0..)
-            .map(|at| self.start_ms + at * interval)
-            .take_while(|t| *t <= self.end_ms);
-        all.filter(|t| self.up.iter().any(|up| up.from_ms <= *t && *t < up.to_ms))
-            .collect()
-    }
-}
+use crate::series::SeriesStore;
+use crate::timeline::{ActiveAlert, AlertHistory, AlertState, RuleAt, Timeline, Transition};
 
 /// A rule that could not be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -79,6 +32,8 @@ pub struct EvalError {
     pub group: String,
     /// Name of the rule.
     pub rule: String,
+    /// Instant of the evaluation, milliseconds since the epoch.
+    pub t_ms: i64,
     /// What happened.
     pub reason: String,
 }
@@ -91,6 +46,12 @@ pub struct Evaluation {
     /// Series that rules wrote (recorded ones, `ALERTS`, `ALERTS_FOR_STATE`); read them together with
     /// [`Source::layered`].
     pub recorded: Vec<SeriesStore>,
+    /// For each of [`Schedule::snapshots`], the alerts that were active after the last evaluation of each rule at or before
+    /// that instant, in the order of the rules and then of birth.
+    pub snapshots: Vec<Vec<ActiveAlert>>,
+    /// The rules that failed at the first instant at which any did, where the evaluation ended: no snapshot is taken there
+    /// or after.
+    pub failures: Vec<EvalError>,
 }
 
 impl RuleSet {
@@ -111,72 +72,43 @@ impl RuleSet {
         store: &SeriesStore,
         schedule: &Schedule,
     ) -> Result<Evaluation, EvalError> {
+        let mut evaluation = self.evaluate_until_failure(store, schedule);
+        match evaluation.failures.is_empty() {
+            true => Ok(evaluation),
+            false => Err(evaluation.failures.swap_remove(0)),
+        }
+    }
+
+    /// The same up to the first instant at which a rule fails, all rules of that instant included: how promtool runs unit
+    /// tests.
+    pub fn evaluate_until_failure(&self, store: &SeriesStore, schedule: &Schedule) -> Evaluation {
         let instants: Vec<Vec<i64>> = self
             .groups
             .iter()
             .map(|group| schedule.instants(group))
             .collect();
-        let mut run = Run::new(self, store, schedule);
-        if self.needs_steps() {
-            let mut steps: Vec<(i64, usize)> = Vec::new();
-            for (group, instants) in instants.iter().enumerate() {
-                steps.extend(instants.iter().map(|t| (*t, group)));
+        if !self.needs_steps() {
+            let mut run = Run::new(self, store, schedule, &instants);
+            let whole = |(group, instants): (usize, &Vec<i64>)| run.group(group, instants);
+            if instants.iter().enumerate().all(whole) {
+                return run.finish();
             }
-            steps.sort_unstable();
-            for (t, group) in steps {
-                run.group(group, &[t])?;
-            }
-        } else {
-            for (group, instants) in instants.iter().enumerate() {
-                run.group(group, instants)?;
-            }
+            // Which instant failed first is known only instant by instant.
         }
-        Ok(run.finish())
+        let mut steps: Vec<(i64, usize)> = Vec::new();
+        for (group, instants) in instants.iter().enumerate() {
+            steps.extend(instants.iter().map(|t| (*t, group)));
+        }
+        steps.sort_unstable();
+        let mut run = Run::new(self, store, schedule, &instants);
+        for (t_ms, group) in steps {
+            if run.failures.first().is_some_and(|first| first.t_ms < t_ms) {
+                break;
+            }
+            run.group(group, &[t_ms]);
+        }
+        run.finish()
     }
-
-    /// True when evaluating rule by rule could differ from evaluating instant by instant.
-    fn needs_steps(&self) -> bool {
-        let rules: Vec<&Rule> = self.groups.iter().flat_map(|group| &group.rules).collect();
-        rules.iter().enumerate().any(|(at, reader)| {
-            let ahead = reader.query.plan().looks_ahead();
-            let writers = rules
-                .iter()
-                .enumerate()
-                .filter(|(place, _)| ahead || *place >= at);
-            writers
-                .map(|(_, writer)| writer)
-                .any(|writer| reads(reader, writer))
-        })
-    }
-}
-
-/// Could a selector of one rule match what another writes? Rather yes than no.
-fn reads(reader: &Rule, writer: &Rule) -> bool {
-    let names = if writer.is_alert() {
-        vec!["ALERTS", "ALERTS_FOR_STATE"]
-    } else {
-        vec![&*writer.name]
-    };
-    let mut found = false;
-    reader.query.plan().selectors(&mut |selector| {
-        found |= names.iter().any(|name| {
-            selector
-                .matchers
-                .iter()
-                .all(|matcher| match &*matcher.name {
-                    NAME => matcher.accepts(name),
-                    "alertname" if writer.is_alert() => matcher.accepts(&writer.name),
-                    label => {
-                        let set = writer
-                            .labels
-                            .iter()
-                            .find(|(have, template)| have == label && template.is_plain());
-                        set.is_none_or(|(_, template)| matcher.accepts(template.text()))
-                    }
-                })
-        });
-    });
-    found
 }
 
 struct Run<'a> {
@@ -186,6 +118,9 @@ struct Run<'a> {
     /// What rules wrote: the first is shared, the others hold what two rules wrote under one label set.
     recorded: Vec<SeriesStore>,
     rules: Vec<Vec<RuleRun>>,
+    /// Per group: which snapshots an evaluation at this instant answers.
+    answers: Vec<BTreeMap<i64, Vec<usize>>>,
+    failures: Vec<EvalError>,
     evaluations: u64,
 }
 
@@ -193,64 +128,27 @@ struct RuleRun {
     machine: Machine,
     recorder: Recorder,
     histories: IndexMap<Labels, AlertHistory>,
+    /// What each alert is written as.
+    shown: IndexMap<Labels, Shown>,
     last_ms: Option<i64>,
-}
-
-#[derive(Default)]
-struct Recorder {
-    column: Option<ColumnId>,
-    own: Option<(usize, ColumnId)>,
-    /// Series that were written in the last evaluation, with its instant.
-    live: IndexMap<(usize, SeriesId), i64>,
-}
-
-impl Recorder {
-    /// Writes one evaluation's samples; what is missing since the last one goes stale.
-    fn write<'l>(
-        &mut self,
-        stores: &mut Vec<SeriesStore>,
-        t_ms: i64,
-        samples: impl Iterator<Item = (&'l Labels, f64)>,
-    ) {
-        let column = *self.column.get_or_insert_with(|| stores[0].add_column());
-        // Instants of one rule ascend, so its columns take them.
-        let _ = stores[0].advance(column, t_ms);
-        if let Some((at, column)) = self.own {
-            let _ = stores[at].advance(column, t_ms);
-        }
-        for (labels, value) in samples {
-            let shared = stores[0].intern(labels, column);
-            let place = if stores[0].column_of(shared) == column {
-                (0, shared)
-            } else {
-                let (at, column) = *self.own.get_or_insert_with(|| {
-                    let mut store = SeriesStore::new();
-                    let column = store.add_column();
-                    let _ = store.advance(column, t_ms);
-                    stores.push(store);
-                    (stores.len() - 1, column)
-                });
-                (at, stores[at].intern(labels, column))
-            };
-            stores[place.0].set(place.1, value);
-            self.live.insert(place, t_ms);
-        }
-        self.live.retain(|(at, series), last| {
-            if *last != t_ms {
-                stores[*at].set(*series, STALE);
-            }
-            *last == t_ms
-        });
-    }
+    /// Index of the snapshot, and what was active.
+    snapshots: Vec<(usize, Vec<ActiveAlert>)>,
 }
 
 impl<'a> Run<'a> {
-    fn new(set: &'a RuleSet, store: &'a SeriesStore, schedule: &'a Schedule) -> Self {
+    fn new(
+        set: &'a RuleSet,
+        store: &'a SeriesStore,
+        schedule: &'a Schedule,
+        instants: &[Vec<i64>],
+    ) -> Self {
         let fresh = |_: &Rule| RuleRun {
             machine: Machine::default(),
             recorder: Recorder::default(),
             histories: IndexMap::new(),
+            shown: IndexMap::new(),
             last_ms: None,
+            snapshots: Vec::new(),
         };
         let rules = set
             .groups
@@ -263,23 +161,33 @@ impl<'a> Run<'a> {
             schedule,
             recorded: vec![SeriesStore::new()],
             rules,
+            answers: instants
+                .iter()
+                .map(|instants| answers(&schedule.snapshots, instants))
+                .collect(),
+            failures: Vec::new(),
             evaluations: 0,
         }
     }
 
-    fn group(&mut self, at: usize, instants: &[i64]) -> Result<(), EvalError> {
+    /// Evaluates a group's rules; false when one failed.
+    fn group(&mut self, at: usize, instants: &[i64]) -> bool {
         let group = &self.set.groups[at];
+        let mut good = true;
         for (place, rule) in group.rules.iter().enumerate() {
-            self.rule(group, rule, (at, place), instants)
-                .map_err(|reason| EvalError {
+            if let Err(reason) = self.rule(group, rule, (at, place), instants) {
+                good = false;
+                self.failures.push(EvalError {
                     file: group.file.clone(),
                     line: rule.line,
                     group: group.name.clone(),
                     rule: rule.name.clone(),
+                    t_ms: instants.first().copied().unwrap_or_default(),
                     reason,
-                })?;
+                });
+            }
         }
-        Ok(())
+        good
     }
 
     fn rule(
@@ -293,13 +201,7 @@ impl<'a> Run<'a> {
             subquery_step_ms: self.schedule.default_interval_ms.max(1),
             ..Options::default()
         };
-        let looked: Vec<i64> = instants.iter().map(|t| t - group.query_offset_ms).collect();
-        let columns = {
-            let source = layered(self.store, &self.recorded);
-            rule.query
-                .each(&source, &options, &looked)
-                .map_err(|error| error.reason)?
-        };
+        let columns = self.query(group, rule, &options, instants)?;
         self.evaluations += instants.len() as u64;
         match &rule.kind {
             RuleKind::Recording => self.record(group, rule, at, instants, &columns),
@@ -315,20 +217,64 @@ impl<'a> Run<'a> {
                 let step = AlertStep {
                     group,
                     rule,
+                    place: RuleAt {
+                        group: at.0,
+                        rule: at.1,
+                    },
                     timing,
                     annotations,
                     options: &options,
                 };
-                self.alert(&step, at, instants, &columns)
+                self.alert(&step, instants, &columns)
             }
         }
+    }
+
+    /// The rule's expression at each instant, over what is known then.
+    fn query(
+        &self,
+        group: &Group,
+        rule: &Rule,
+        options: &Options,
+        instants: &[i64],
+    ) -> Result<Vec<Column>, String> {
+        let source = layered(self.store, &self.recorded);
+        let looked = |t: &i64| t - group.query_offset_ms;
+        if !rule.query.plan().looks_ahead() {
+            let looked: Vec<i64> = instants.iter().map(looked).collect();
+            let answer = rule.query.each(&source, options, &looked);
+            return answer.map_err(|error| error.reason);
+        }
+        let mut out: IndexMap<Labels, Column> = IndexMap::new();
+        for (tick, t_ms) in instants.iter().enumerate() {
+            let known = source.clone().until(*t_ms);
+            let answer = rule.query.each(&known, options, &[looked(t_ms)]);
+            for column in answer.map_err(|error| error.reason)? {
+                let value = column.values[0];
+                let whole = out.entry(column.labels.clone()).or_insert_with(|| Column {
+                    values: vec![STALE; instants.len()],
+                    ..column
+                });
+                whole.values[tick] = value;
+            }
+        }
+        Ok(out.into_values().collect())
+    }
+
+    /// Takes note of an evaluation; true when the evaluator lost its memory since the last one.
+    fn restarted(&mut self, (at, place): (usize, usize), t_ms: i64) -> bool {
+        let last_ms = self.rules[at][place].last_ms.replace(t_ms);
+        let since = |up: &Up| {
+            up.restarted && up.from_ms <= t_ms && last_ms.is_some_and(|last| last < up.from_ms)
+        };
+        self.schedule.up.iter().any(since)
     }
 
     fn record(
         &mut self,
         group: &Group,
         rule: &Rule,
-        (at, place): (usize, usize),
+        at: (usize, usize),
         instants: &[i64],
         columns: &[Column],
     ) -> Result<(), String> {
@@ -341,8 +287,8 @@ impl<'a> Run<'a> {
                 })
             })
             .collect();
-        let run = &mut self.rules[at][place];
         for (tick, t_ms) in instants.iter().enumerate() {
+            let restarted = self.restarted(at, *t_ms);
             let mut seen: IndexMap<&Labels, f64> = IndexMap::new();
             for (column, labels) in columns.iter().zip(&labels) {
                 let value = column.values[tick];
@@ -353,8 +299,13 @@ impl<'a> Run<'a> {
                 }
             }
             check_limit(group, seen.len(), "series")?;
+            let run = &mut self.rules[at.0][at.1];
+            if restarted {
+                run.recorder.forget();
+            }
+            let stamp_ms = t_ms - group.query_offset_ms;
             run.recorder
-                .write(&mut self.recorded, *t_ms, seen.into_iter());
+                .write(&mut self.recorded, stamp_ms, seen.into_iter());
         }
         Ok(())
     }
@@ -362,73 +313,52 @@ impl<'a> Run<'a> {
     fn alert(
         &mut self,
         step: &AlertStep<'_>,
-        (at, place): (usize, usize),
         instants: &[i64],
         columns: &[Column],
     ) -> Result<(), String> {
         let fixed = step.fixed_labels(columns);
-        let run = &mut self.rules[at][place];
+        let RuleAt { group, rule } = step.place;
         for (tick, t_ms) in instants.iter().enumerate() {
-            let restarted = |up: &Up| {
-                up.restarted
-                    && up.from_ms <= *t_ms
-                    && run.last_ms.is_some_and(|last| last < up.from_ms)
-            };
-            if self.schedule.up.iter().any(restarted) {
+            let restarted = self.restarted((group, rule), *t_ms);
+            let run = &mut self.rules[group][rule];
+            if restarted {
                 run.machine.restart();
+                run.recorder.forget();
             }
-            run.last_ms = Some(*t_ms);
-            let mut holding: Vec<(Labels, f64)> = Vec::new();
-            let mut sources: Vec<usize> = Vec::new();
-            for (place, column) in columns
-                .iter()
-                .enumerate()
-                .filter(|(_, column)| !is_stale(column.values[tick]))
-            {
-                let labels = match &fixed {
-                    Some(fixed) => fixed[place].clone(),
-                    None => step.labels(
-                        column,
-                        column.values[tick],
-                        &layered(self.store, &self.recorded),
-                        *t_ms,
-                        self.set,
-                    ),
-                };
-                if holding.iter().any(|(have, _)| *have == labels) {
-                    return Err(format!(
-                        "vector contains metrics with the same labelset after applying alert labels: {labels}"
-                    ));
-                }
-                holding.push((labels, column.values[tick]));
-                sources.push(place);
+            let holds = columns.iter().any(|column| !is_stale(column.values[tick]));
+            if !holds && run.machine.is_idle() && run.recorder.is_idle() {
+                run.machine.tick(step.timing, *t_ms, &[], |_, _| {});
+                continue;
             }
+            let holding = {
+                let source = layered(self.store, &self.recorded).until(*t_ms);
+                step.holding(columns, fixed.as_deref(), (tick, *t_ms), &source, self.set)?
+            };
+            // What the evaluator remembered is not restored before its second evaluation has ended.
+            let restoring = run.machine.is_restoring();
             let mut changes: Vec<(Labels, Transition)> = Vec::new();
             run.machine
                 .tick(step.timing, *t_ms, &holding, |labels, change| {
                     changes.push((labels.clone(), change))
                 });
-            for (labels, change) in changes {
-                let history = run
-                    .histories
-                    .entry(labels.clone())
-                    .or_insert_with(|| step.history(&labels));
-                if change.state == AlertState::Firing {
-                    let sample = holding
-                        .iter()
-                        .position(|(have, _)| *have == labels)
-                        .map(|at| &columns[sources[at]]);
-                    let source = layered(self.store, &self.recorded);
-                    history.annotations =
-                        step.annotations(sample, change.value, &source, *t_ms, self.set);
-                }
-                history.transitions.push(change);
+            let source = layered(self.store, &self.recorded).until(*t_ms);
+            run.note(step, changes, &source, self.set);
+            if let Err(reason) = check_limit(step.group, run.machine.live().count(), "alerts") {
+                run.machine.forget();
+                return Err(reason);
             }
-            check_limit(step.group, run.machine.live().count(), "alerts")?;
-            let written = step.series(&run.machine);
+            if let Some(wanted) = self.answers[group].get(t_ms) {
+                let active = step.active(&run.machine, &source, self.set);
+                run.snapshots
+                    .extend(wanted.iter().map(|at| (*at, active.clone())));
+            }
+            let written = match restoring {
+                true => Vec::new(),
+                false => step.series(&run.machine, &mut run.shown),
+            };
             run.recorder.write(
                 &mut self.recorded,
-                *t_ms,
+                t_ms - step.group.query_offset_ms,
                 written.iter().map(|(labels, value)| (labels, *value)),
             );
         }
@@ -436,18 +366,51 @@ impl<'a> Run<'a> {
     }
 
     fn finish(self) -> Evaluation {
-        let histories = self
-            .rules
-            .into_iter()
-            .flatten()
-            .flat_map(|rule| rule.histories.into_values());
+        let mut alerts = Vec::new();
+        let mut snapshots = vec![Vec::new(); self.schedule.snapshots.len()];
+        for rule in self.rules.into_iter().flatten() {
+            alerts.extend(rule.histories.into_values());
+            let failed_ms = self.failures.first().map(|first| first.t_ms);
+            for (at, active) in rule.snapshots {
+                let wanted = self.schedule.snapshots[at];
+                if failed_ms.is_none_or(|failed| wanted < failed) {
+                    snapshots[at].extend(active);
+                }
+            }
+        }
         let timeline = Timeline {
-            alerts: histories.collect(),
+            alerts,
             evaluations: self.evaluations,
         };
         Evaluation {
             timeline,
             recorded: self.recorded,
+            snapshots,
+            failures: self.failures,
+        }
+    }
+}
+
+impl RuleRun {
+    /// Keeps what changed, with the annotations of what begins to fire.
+    fn note(
+        &mut self,
+        step: &AlertStep<'_>,
+        changes: Vec<(Labels, Transition)>,
+        source: &Source<'_>,
+        set: &RuleSet,
+    ) {
+        for (labels, change) in changes {
+            let history = self
+                .histories
+                .entry(labels.clone())
+                .or_insert_with(|| step.history(&labels));
+            if change.state == AlertState::Firing
+                && let Some(seen) = self.machine.seen(&labels)
+            {
+                history.annotations = step.annotations(seen, source, set);
+            }
+            history.transitions.push(change);
         }
     }
 }

@@ -4,9 +4,17 @@
 //! parse, and what is not supported are refused with file, line and reason, all of them at once.
 
 mod alerting;
+mod document;
+mod duration;
 mod evaluate;
+mod load;
+mod order;
 mod parse;
+mod record;
+mod schedule;
+mod source;
 mod state;
+mod yaml;
 
 use std::path::Path;
 
@@ -14,14 +22,17 @@ use crate::labels::Labels;
 use crate::promql::Query;
 use crate::template::Template;
 
-pub use evaluate::{EvalError, Evaluation, Schedule, Up};
-pub use parse::{RuleError, parse_duration};
+pub use duration::{DurationError, parse_duration};
+pub use evaluate::{EvalError, Evaluation};
+pub use schedule::{Schedule, Up};
+pub use source::RuleError;
 
 /// Rules of any number of files, in the order of the files.
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     pub(crate) groups: Vec<Group>,
     pub(crate) external_labels: Labels,
+    pub(crate) external_url: String,
 }
 
 /// Rules that run in order at one interval.
@@ -78,7 +89,7 @@ impl RuleSet {
         let mut sources = Vec::new();
         let mut errors = Vec::new();
         for path in paths {
-            match parse::read(path.as_ref()) {
+            match load::read(path.as_ref()) {
                 Ok(found) => sources.extend(found),
                 Err(error) => errors.push(error),
             }
@@ -117,6 +128,23 @@ impl RuleSet {
         self
     }
 
+    /// With the address that templates see as `$externalURL`.
+    pub fn with_external_url(mut self, url: impl Into<String>) -> Self {
+        self.external_url = url.into();
+        self
+    }
+
+    /// With groups evaluated in this order at each instant, as promtool's `group_eval_order`. A group that is not named
+    /// counts as named first; equals stay in the order of the files.
+    pub fn in_order(mut self, names: &[impl AsRef<str>]) -> Self {
+        let rank = |group: &Group| {
+            let place = names.iter().position(|name| name.as_ref() == group.name);
+            place.unwrap_or(0)
+        };
+        self.groups.sort_by_key(rank);
+        self
+    }
+
     /// Every group at the schedule's interval, whatever it says itself: how promtool runs unit tests.
     pub fn at_one_interval(mut self) -> Self {
         self.groups
@@ -143,6 +171,16 @@ impl Rule {
     /// True for an alerting rule.
     pub fn is_alert(&self) -> bool {
         matches!(self.kind, RuleKind::Alerting { .. })
+    }
+
+    /// True when a template of the rule asks a query, so that it may read any series.
+    pub fn templates_query(&self) -> bool {
+        let annotations = match &self.kind {
+            RuleKind::Recording => &[][..],
+            RuleKind::Alerting { annotations, .. } => annotations,
+        };
+        let mut templates = self.labels.iter().chain(annotations);
+        templates.any(|(_, template)| template.text().contains("query"))
     }
 
     /// The text of a label as written, empty when the rule does not set it.

@@ -1,445 +1,339 @@
 //! Rule files to rules, with the place of everything that is refused.
+//!
+//! Read are Prometheus' own files and Kubernetes' `PrometheusRule` resources, alone, in lists, or several in one file. Field
+//! by field this follows promtool: any scalar is text, a field without value is not set, unknown and repeated fields are
+//! refused.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::Path;
 
-use serde::Deserialize;
-
+use super::document::{Fields, Reading};
+use super::duration::parse_duration;
+use super::source::{RuleError, Source};
+use super::yaml::{Content, Documents, Fault, Node};
 use super::{Group, Rule, RuleKind};
-use crate::exposition::is_name;
+use crate::labels::NAME;
 use crate::promql::{Query, ResultType};
 use crate::template::Template;
 
-/// What a rule file may not say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleError {
-    /// The file as it was named on loading.
-    pub file: String,
-    /// Line from 1; 0 when the file could not be read.
-    pub line: usize,
-    /// Column from 1.
-    pub column: usize,
-    /// What is wrong.
-    pub reason: String,
-    /// The line itself.
-    pub source_line: String,
-}
+const RULE_FIELDS: [&str; 7] = [
+    "record",
+    "alert",
+    "expr",
+    "for",
+    "keep_firing_for",
+    "labels",
+    "annotations",
+];
+const GROUP_FIELDS: [&str; 6] = [
+    "name",
+    "interval",
+    "query_offset",
+    "limit",
+    "labels",
+    "rules",
+];
+/// Of a `PrometheusRule` alone: what Thanos does when a store does not answer. Prometheus has no such thing, and the
+/// operator drops the field.
+const PARTIAL: &str = "partial_response_strategy";
+const API: &str = "monitoring.coreos.com/v1";
 
-impl fmt::Display for RuleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
-            return write!(f, "{}: {}", self.file, self.reason);
-        }
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.file, self.line, self.column, self.reason
-        )?;
-        let caret = " ".repeat(self.column.saturating_sub(1));
-        write!(f, "\n  | {}\n  | {caret}^", self.source_line)
-    }
-}
-
-impl std::error::Error for RuleError {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileYaml {
-    #[serde(default)]
-    groups: Vec<GroupYaml>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GroupYaml {
-    name: Option<String>,
-    interval: Option<String>,
-    query_offset: Option<String>,
-    #[serde(default)]
-    limit: i64,
-    #[serde(default)]
-    labels: Option<TextsYaml>,
-    #[serde(default)]
-    rules: Option<Vec<RuleYaml>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleYaml {
-    record: Option<String>,
-    alert: Option<String>,
-    expr: Option<String>,
-    r#for: Option<String>,
-    keep_firing_for: Option<String>,
-    labels: Option<TextsYaml>,
-    annotations: Option<TextsYaml>,
-}
-
-/// A value that is left out (`null`) is the empty text.
-type TextsYaml = BTreeMap<String, Option<String>>;
-
-fn texts(yaml: Option<TextsYaml>) -> BTreeMap<String, String> {
-    yaml.unwrap_or_default()
-        .into_iter()
-        .map(|(name, text)| (name, text.unwrap_or_default()))
-        .collect()
-}
-
-/// The rule files behind a path: itself, or those of a directory.
-pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, RuleError> {
-    let failed = |path: &Path, reason: String| RuleError {
-        file: path.display().to_string(),
-        line: 0,
-        column: 0,
-        reason,
-        source_line: String::new(),
-    };
-    let mut files = vec![path.to_path_buf()];
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path)
-            .map_err(|error| failed(path, format!("cannot be listed: {error}")))?;
-        files = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .collect();
-        files.retain(|file| {
-            file.extension()
-                .is_some_and(|end| end == "yml" || end == "yaml")
-        });
-        files.sort();
-        if files.is_empty() {
-            return Err(failed(path, "holds no *.yml or *.yaml rule file".into()));
-        }
-    }
-    let read = |file: &Path| {
-        std::fs::read_to_string(file)
-            .map_err(|error| failed(file, format!("cannot be read: {error}")))
-    };
-    files
-        .iter()
-        .map(|file| Ok((file.display().to_string(), read(file)?)))
-        .collect()
-}
+/// A text by name, with the node that holds it.
+type Texts<'n> = BTreeMap<&'n str, (&'n str, &'n Node)>;
 
 /// The rules of one file.
 pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<RuleError>> {
-    let places = Places::of(file, text);
-    let yaml: FileYaml = match serde_yaml_ng::from_str(text) {
-        Ok(yaml) => yaml,
-        Err(error) => {
-            let (line, column) = error
-                .location()
-                .map_or((1, 1), |at| (at.line(), at.column()));
-            let reason = error.to_string();
-            let reason = reason.split(" at line ").next().unwrap_or(&reason);
-            return Err(vec![places.error(line, column, reason.to_string())]);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let source = Source::new(file, text);
+    let mut reading = Reading::new(&source);
+    let groups = match documents(text) {
+        Ok(documents) => file_groups(&mut reading, &documents),
+        Err(Fault { at, reason }) => {
+            reading.refuse_at(at, reason);
+            Vec::new()
         }
     };
-    let (mut groups, mut errors) = (Vec::new(), Vec::new());
-    let mut rule_number = 0;
-    for (at, yaml) in yaml.groups.into_iter().enumerate() {
-        let line = places.group_line(at);
-        let mut refuse = |reason: String| errors.push(places.error(line, 1, reason));
-        let name = yaml.name.unwrap_or_default();
-        if name.is_empty() {
-            refuse("group has no name".into());
-        }
-        if groups.iter().any(|group: &Group| group.name == name) {
-            refuse(format!("group {:?} is defined twice in this file", name));
-        }
-        let mut duration = |what: &str, text: &Option<String>| {
-            let parsed = text.as_deref().map(parse_duration).transpose();
-            parsed.unwrap_or_else(|reason| {
-                refuse(format!("{what} of group: {reason}"));
-                None
-            })
-        };
-        let interval_ms = duration("interval", &yaml.interval).filter(|interval| *interval > 0);
-        let query_offset_ms = duration("query_offset", &yaml.query_offset).unwrap_or(0);
-        let shared = texts(yaml.labels);
-        let mut rules = Vec::new();
-        for rule in yaml.rules.unwrap_or_default() {
-            match checked(rule, &shared, &places, rule_number) {
-                Ok(rule) => rules.push(rule),
-                Err(found) => errors.extend(found),
-            }
-            rule_number += 1;
-        }
-        let limit = usize::try_from(yaml.limit).unwrap_or(0);
-        groups.push(Group {
-            file: file.into(),
-            name,
-            interval_ms,
-            query_offset_ms,
-            limit,
-            rules,
-        });
+    reading.finish(groups)
+}
+
+/// The first document; all, where they are resources.
+fn documents(text: &str) -> Result<Vec<std::rc::Rc<Node>>, Fault> {
+    let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
+    if let Some((at, c)) = text.char_indices().find(|(_, c)| control(*c)) {
+        let reason = format!("control character {:?} is not allowed", c);
+        return Err(Fault { at, reason });
     }
-    if errors.is_empty() {
-        Ok(groups)
-    } else {
-        Err(errors)
+    let mut out = Vec::new();
+    for document in Documents::of(text) {
+        let document = document?;
+        // Prometheus reads the first document of a rule file and no other.
+        let plain = !document.is_null() && !is_resource(&document);
+        if plain && out.is_empty() {
+            return Ok(vec![document]);
+        }
+        out.push(document);
+    }
+    Ok(out)
+}
+
+fn is_resource(node: &Node) -> bool {
+    let Content::Mapping(pairs) = &node.content else {
+        return false;
+    };
+    pairs.iter().any(|(key, _)| {
+        matches!(&key.content, Content::Scalar { text, .. } if text == "kind" || text == "apiVersion")
+    })
+}
+
+fn file_groups(reading: &mut Reading<'_>, documents: &[std::rc::Rc<Node>]) -> Vec<Group> {
+    let mut out = Vec::new();
+    for document in documents {
+        if is_resource(document) {
+            resource(reading, document, &mut out);
+        } else if let Some(fields) = reading.fields(document, "rule file", &["groups"]) {
+            out.extend(groups(reading, fields.get("groups"), &[]));
+        }
+    }
+    out
+}
+
+/// A `PrometheusRule`, or a list of them. Lists do not hold lists.
+fn resource(reading: &mut Reading<'_>, node: &Node, out: &mut Vec<Group>) {
+    let Some(head) = reading.any_fields(node) else {
+        return;
+    };
+    let api = head.get("apiVersion").and_then(|node| reading.text(node));
+    let kind = head.get("kind").and_then(|node| reading.text(node));
+    match (api.unwrap_or(""), kind.unwrap_or("")) {
+        (API, "PrometheusRule") => {
+            let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+            if let Some(fields) = reading.fields(node, "PrometheusRule", &known)
+                && let Some(spec) = fields.get("spec")
+                && let Some(spec) = reading.fields(spec, "spec", &["groups"])
+            {
+                out.extend(groups(reading, spec.get("groups"), &[PARTIAL]));
+            }
+        }
+        ("v1", "List") | (API, "PrometheusRuleList") => {
+            let known = ["apiVersion", "kind", "metadata", "items"];
+            let Some(fields) = reading.fields(node, "List", &known) else {
+                return;
+            };
+            for item in reading.items(fields.get("items"), "items") {
+                match reading.is_list(item) {
+                    true => reading.refuse(item, "a List inside a List is not read"),
+                    false => resource(reading, item, out),
+                }
+            }
+        }
+        (api, kind) => {
+            let reason = format!(
+                "a resource of kind {kind:?} and apiVersion {api:?} holds no rules; expected kind PrometheusRule of {API}"
+            );
+            let place = head.get("kind").or(head.get("apiVersion")).unwrap_or(node);
+            reading.refuse(place, reason);
+        }
     }
 }
 
-fn checked(
-    yaml: RuleYaml,
-    shared: &BTreeMap<String, String>,
-    places: &Places<'_>,
-    number: usize,
-) -> Result<Rule, Vec<RuleError>> {
-    let mut errors = Vec::new();
-    let mut refuse = |field: &str, reason: String| {
-        let (line, column) = places.field(number, field);
-        errors.push(places.error(line, column, reason));
-    };
-    let (name, is_alert) = match (yaml.alert, yaml.record) {
-        (Some(alert), None) => (alert, true),
-        (None, Some(record)) => (record, false),
-        _ => {
-            refuse("", "a rule must have one of `alert` and `record`".into());
-            return Err(errors);
+fn groups(reading: &mut Reading<'_>, node: Option<&Node>, more: &[&str]) -> Vec<Group> {
+    let mut out: Vec<Group> = Vec::new();
+    let mut known = GROUP_FIELDS.to_vec();
+    known.extend(more);
+    for node in reading.items(node, "groups") {
+        let Some(fields) = reading.fields(node, "group", &known) else {
+            continue;
+        };
+        let group = group(reading, node, &fields);
+        if out.iter().any(|other| other.name == group.name) {
+            let reason = format!("group {:?} is defined twice in this file", group.name);
+            reading.refuse(fields.get("name").unwrap_or(node), reason);
         }
-    };
-    let what = if is_alert { "alert" } else { "record" };
-    if name.is_empty() || (!is_alert && !is_name(&name, true)) {
-        refuse(what, format!("invalid name {name:?}"));
+        out.push(group);
     }
-    let annotations = texts(yaml.annotations);
-    if !is_alert {
-        for (field, present) in [
-            ("for", yaml.r#for.is_some()),
-            ("keep_firing_for", yaml.keep_firing_for.is_some()),
-            ("annotations", !annotations.is_empty()),
-        ] {
-            if present {
-                refuse(
-                    field,
-                    format!("`{field}` is not allowed in a recording rule"),
-                );
-            }
-        }
+    out
+}
+
+fn group(reading: &mut Reading<'_>, node: &Node, fields: &Fields<'_>) -> Group {
+    let name = fields.get("name").and_then(|node| reading.text(node));
+    if name.unwrap_or("").is_empty() {
+        reading.refuse(fields.get("name").unwrap_or(node), "group has no name");
     }
-    let mut labels = shared.clone();
-    labels.extend(texts(yaml.labels));
-    for label in labels.keys() {
-        if !is_name(label, false) || label == crate::labels::NAME {
-            refuse("labels", format!("invalid label name {label:?}"));
-        }
-    }
-    for annotation in annotations.keys().filter(|name| !is_name(name, false)) {
-        refuse(
-            "annotations",
-            format!("invalid annotation name {annotation:?}"),
-        );
-    }
-    let expr = yaml.expr.unwrap_or_default();
-    let query = match Query::parse(&expr) {
-        _ if expr.trim().is_empty() => Err("field `expr` is missing or empty".to_string()),
-        Ok(query) if !matches!(query.result_type(), ResultType::Scalar | ResultType::Vector) => {
-            Err("a rule's expression must answer a scalar or an instant vector".to_string())
-        }
-        Ok(query) => Ok(query),
-        Err(error) => Err(format!("expression of {name}: {error}")),
-    };
-    let query = query.map_err(|reason| refuse("expr", reason));
-    let mut templates = |field: &str, texts: BTreeMap<String, String>| {
-        let mut out = Vec::new();
-        for (name, text) in texts {
-            // Only alerting rules have templates: a recording rule's label is taken as it stands.
-            let parsed = if is_alert {
-                Template::parse(&text)
-            } else {
-                Ok(Template::literal(&text))
-            };
-            match parsed {
-                Ok(template) => out.push((name, template)),
-                Err(reason) => refuse(field, format!("template of {name}: {reason}")),
-            }
-        }
-        out
-    };
-    let labels = templates("labels", labels);
-    let annotations = templates("annotations", annotations);
-    let mut duration = |field: &str, text: Option<String>| match text.as_deref().map(parse_duration)
+    if let Some(strategy) = fields.get(PARTIAL)
+        && let Some(text) = reading.text(strategy)
+        && !["", "warn", "abort"].contains(&&*text.to_lowercase())
     {
+        reading.refuse(strategy, format!("{PARTIAL} must be `warn` or `abort`"));
+    }
+    let interval = duration(reading, fields, "interval");
+    let limit = fields.get("limit").and_then(|node| reading.integer(node));
+    let shared = texts(reading, fields.get("labels"), "label");
+    let rules = reading
+        .items(fields.get("rules"), "rules")
+        .into_iter()
+        .filter_map(|node| {
+            let fields = reading.fields(node, "rule", &RULE_FIELDS)?;
+            rule(reading, node, &fields, &shared)
+        });
+    let rules = rules.collect();
+    Group {
+        file: reading.source.file.into(),
+        name: name.unwrap_or_default().into(),
+        interval_ms: Some(interval).filter(|interval| *interval > 0),
+        query_offset_ms: duration(reading, fields, "query_offset"),
+        // A limit below 0 is none.
+        limit: usize::try_from(limit.unwrap_or(0)).unwrap_or(0),
+        rules,
+    }
+}
+
+/// 0 when the field is not set.
+fn duration(reading: &mut Reading<'_>, fields: &Fields<'_>, field: &str) -> i64 {
+    let Some(node) = fields.get(field) else {
+        return 0;
+    };
+    match reading.text(node).map(parse_duration) {
+        Some(Ok(millis)) => millis,
         Some(Err(reason)) => {
-            refuse(field, reason);
+            reading.refuse(node, reason.to_string());
             0
         }
-        Some(Ok(millis)) => millis,
         None => 0,
+    }
+}
+
+/// Labels or annotations; a value that is left out is the empty text.
+fn texts<'n>(reading: &mut Reading<'_>, node: Option<&'n Node>, what: &str) -> Texts<'n> {
+    let mut out = Texts::new();
+    let entries = node.and_then(|node| reading.any_fields(node));
+    for (name, key, value) in entries.iter().flat_map(Fields::iter) {
+        if name.is_empty() || (what == "label" && name == NAME) {
+            reading.refuse(key, format!("invalid {what} name {name:?}"));
+        }
+        let text = reading.text(value).unwrap_or("");
+        out.insert(name, (text, value));
+    }
+    out
+}
+
+fn rule(
+    reading: &mut Reading<'_>,
+    node: &Node,
+    fields: &Fields<'_>,
+    shared: &Texts<'_>,
+) -> Option<Rule> {
+    let mut named = |field: &str| {
+        let node = fields.get(field)?;
+        reading
+            .text(node)
+            .filter(|name| !name.is_empty())
+            .map(|name| (name, node))
     };
-    let for_ms = duration("for", yaml.r#for);
-    let keep_firing_for_ms = duration("keep_firing_for", yaml.keep_firing_for);
-    let line = places.field(number, "").0;
-    match query {
-        Ok(query) if errors.is_empty() => {
-            let alerting = RuleKind::Alerting {
+    let (alert, record) = (named("alert"), named("record"));
+    let expr = expression(reading, node, fields.get("expr"));
+    let for_ms = duration(reading, fields, "for");
+    let keep_firing_for_ms = duration(reading, fields, "keep_firing_for");
+    let own = texts(reading, fields.get("labels"), "label");
+    let annotations = texts(reading, fields.get("annotations"), "annotation");
+    let mut labels = shared.clone();
+    labels.extend(own);
+    let line = reading.source.line(node.at());
+    let (name, labels, kind) = match (alert, record) {
+        (Some((name, _)), None) => {
+            let annotations = templates(reading, annotations);
+            let kind = RuleKind::Alerting {
                 for_ms,
                 keep_firing_for_ms,
                 annotations,
             };
-            let kind = if is_alert {
-                alerting
-            } else {
-                RuleKind::Recording
-            };
-            Ok(Rule {
-                name,
-                line,
-                query,
-                labels,
-                kind,
-            })
+            (name, templates(reading, labels), kind)
         }
-        _ => Err(errors),
+        (None, Some((name, node))) => {
+            let unwanted = [
+                ("for", for_ms != 0),
+                ("keep_firing_for", keep_firing_for_ms != 0),
+                ("annotations", !annotations.is_empty()),
+            ];
+            recorded(reading, fields, (name, node), unwanted);
+            // Only alerting rules have templates: a recording rule's label is taken as it stands.
+            let literal =
+                |(name, (text, _)): (&str, (&str, _))| (name.to_string(), Template::literal(text));
+            let labels = labels.into_iter().map(literal).collect();
+            (name, labels, RuleKind::Recording)
+        }
+        (Some(_), Some((_, node))) => {
+            reading.refuse(
+                node,
+                "a rule must have one of `alert` and `record`, not both",
+            );
+            return None;
+        }
+        (None, None) => {
+            reading.refuse(node, "a rule must have one of `alert` and `record`");
+            return None;
+        }
+    };
+    Some(Rule {
+        name: name.into(),
+        line,
+        query: expr?,
+        labels,
+        kind,
+    })
+}
+
+/// Checks what only a recording rule may not say.
+fn recorded(
+    reading: &mut Reading<'_>,
+    fields: &Fields<'_>,
+    (name, node): (&str, &Node),
+    unwanted: [(&str, bool); 3],
+) {
+    if name.contains(['{', '}']) {
+        let reason = format!("braces in the name {name:?}: a selector belongs into `expr`");
+        reading.refuse(node, reason);
+    }
+    for (field, _) in unwanted.iter().filter(|(_, set)| *set) {
+        let place = fields.get(field).unwrap_or(node);
+        let reason = format!("`{field}` is not allowed in a recording rule");
+        reading.refuse(place, reason);
     }
 }
 
-/// A Prometheus duration such as `1h30m` to milliseconds; `0` needs no unit.
-pub fn parse_duration(text: &str) -> Result<i64, String> {
-    const UNITS: [(&str, i64); 7] = [
-        ("y", 31_536_000_000),
-        ("w", 604_800_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1000),
-        ("ms", 1),
-    ];
-    if text == "0" {
-        return Ok(0);
+fn expression(reading: &mut Reading<'_>, rule: &Node, node: Option<&Node>) -> Option<Query> {
+    let text = node.and_then(|node| Some((node, reading.text(node)?)));
+    let Some((node, text)) = text.filter(|(_, text)| !text.trim().is_empty()) else {
+        reading.refuse(node.unwrap_or(rule), "field `expr` is missing or empty");
+        return None;
+    };
+    match Query::parse(text) {
+        Ok(query) if matches!(query.result_type(), ResultType::Scalar | ResultType::Vector) => {
+            Some(query)
+        }
+        Ok(_) => {
+            let reason = "a rule's expression must answer a scalar or an instant vector";
+            reading.refuse_within(node, 0, reason.into());
+            None
+        }
+        Err(error) => {
+            // The place is shown in the file instead.
+            let plain = error.reason.split_once("parse error: ");
+            let reason = plain.map_or(&*error.reason, |(_, reason)| reason);
+            let reason = format!("expression: {reason}");
+            reading.refuse_within(node, error.at.unwrap_or(0), reason);
+            None
+        }
     }
-    let bad = || format!("not a valid duration: {text:?}");
-    let (mut rest, mut total, mut next) = (text, 0i64, 0);
-    if text.is_empty() {
-        return Err("empty duration".into());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let count: i64 = rest[..digits].parse().map_err(|_| bad())?;
-        rest = &rest[digits..];
-        let letters = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        // Units stand in order, each at most once.
-        let unit = UNITS
-            .iter()
-            .skip(next)
-            .position(|(unit, _)| *unit == &rest[..letters])
-            .ok_or_else(bad)?
-            + next;
-        let part = count.checked_mul(UNITS[unit].1).ok_or_else(bad)?;
-        total = total.checked_add(part).ok_or_else(bad)?;
-        next = unit + 1;
-        rest = &rest[letters..];
-    }
-    Ok(total)
 }
 
-/// Where groups, rules and their fields stand. The YAML parser does not say, so the text is scanned for the lines that
-/// open them; block scalars are skipped by their indentation.
-struct Places<'a> {
-    file: &'a str,
-    lines: Vec<&'a str>,
-    groups: Vec<usize>,
-    /// First and last line of each rule, from 0.
-    rules: Vec<(usize, usize)>,
-}
-
-impl<'a> Places<'a> {
-    fn of(file: &'a str, text: &'a str) -> Self {
-        let lines: Vec<&str> = text.lines().collect();
-        let (mut groups, mut rules) = (Vec::new(), Vec::<(usize, usize)>::new());
-        let mut inside_rules: Option<usize> = None;
-        let mut scalar: Option<usize> = None;
-        let mut items: Vec<(usize, usize)> = Vec::new();
-        for (at, line) in lines.iter().enumerate() {
-            let body = line.trim_start();
-            let indent = line.len() - body.len();
-            if body.is_empty()
-                || body.starts_with('#')
-                || scalar.is_some_and(|outer| indent > outer)
-            {
-                continue;
+fn templates(reading: &mut Reading<'_>, texts: Texts<'_>) -> Vec<(String, Template)> {
+    let mut out = Vec::new();
+    for (name, (text, node)) in texts {
+        match Template::parse(text) {
+            Ok(template) => out.push((name.to_string(), template)),
+            Err(error) => {
+                reading.refuse_within(node, error.at, format!("template of {name}: {error}"));
             }
-            scalar = None;
-            let (dash, key) = match body.strip_prefix("- ") {
-                Some(rest) => (true, rest.trim_start()),
-                None => (false, body),
-            };
-            let column = indent + body.len() - key.len();
-            if inside_rules.is_some_and(|outer| indent < outer || (indent == outer && !dash)) {
-                inside_rules = None;
-            }
-            if key.starts_with("rules:") {
-                inside_rules = Some(column);
-            } else if dash && inside_rules.is_some() {
-                items.push((at, indent));
-            } else if dash && inside_rules.is_none() {
-                groups.push(at);
-            }
-            let value = key.trim_end();
-            if [": |", ": >", ": |-", ": >-", ": |+", ": >+"]
-                .iter()
-                .any(|end| value.ends_with(end))
-            {
-                scalar = Some(column);
-            }
-        }
-        for (place, (at, _)) in items.iter().enumerate() {
-            let next_item = items.get(place + 1).map_or(lines.len(), |(next, _)| *next);
-            let next_group = groups
-                .iter()
-                .find(|group| *group > at)
-                .copied()
-                .unwrap_or(lines.len());
-            rules.push((*at, next_item.min(next_group)));
-        }
-        Places {
-            file,
-            lines,
-            groups,
-            rules,
         }
     }
-
-    fn error(&self, line: usize, column: usize, reason: String) -> RuleError {
-        let source_line = self
-            .lines
-            .get(line.saturating_sub(1))
-            .unwrap_or(&"")
-            .to_string();
-        RuleError {
-            file: self.file.into(),
-            line: line.max(1),
-            column: column.max(1),
-            reason,
-            source_line,
-        }
-    }
-
-    fn group_line(&self, at: usize) -> usize {
-        self.groups.get(at).map_or(1, |line| line + 1)
-    }
-
-    /// Line and column of a field's value; of the rule when the field is not found.
-    fn field(&self, rule: usize, field: &str) -> (usize, usize) {
-        let Some((first, end)) = self.rules.get(rule).copied() else {
-            return (1, 1);
-        };
-        for at in first..end {
-            let line = self.lines[at];
-            let key = line.trim_start().trim_start_matches("- ").trim_start();
-            if let Some(value) = key
-                .strip_prefix(field)
-                .and_then(|rest| rest.strip_prefix(':'))
-            {
-                let column = line.len() - value.trim_start().len() + 1;
-                return (at + 1, column);
-            }
-        }
-        (first + 1, self.lines[first].find('-').unwrap_or(0) + 1)
-    }
+    out
 }

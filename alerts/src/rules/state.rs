@@ -28,7 +28,23 @@ struct Alert {
     active_at_ms: i64,
     keep_since_ms: Option<i64>,
     resolved_at_ms: Option<i64>,
-    value: f64,
+    /// Of the last evaluation in which its condition held.
+    seen: Seen,
+}
+
+/// What an evaluation saw of an alert: when, labels of the sample before the rule's were added, and its value.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub t_ms: i64,
+    pub sample: Labels,
+    pub value: f64,
+}
+
+/// An alert whose condition holds in an evaluation.
+pub(super) struct Holding<'a> {
+    pub labels: Labels,
+    pub sample: &'a Labels,
+    pub value: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +68,8 @@ pub(super) struct Live<'a> {
     pub labels: &'a Labels,
     pub firing: bool,
     pub active_at_ms: i64,
+    pub keep_since_ms: Option<i64>,
+    pub seen: &'a Seen,
 }
 
 impl Machine {
@@ -66,19 +84,25 @@ impl Machine {
         &mut self,
         timing: Timing,
         t_ms: i64,
-        holding: &[(Labels, f64)],
+        holding: &[Holding<'_>],
         mut report: impl FnMut(&Labels, Transition),
     ) {
-        if holding.is_empty() && self.alerts.is_empty() && self.restore.is_none() {
+        if holding.is_empty() && self.is_idle() {
             self.last_ms = Some(t_ms);
             return;
         }
         let mut seen: IndexMap<&Labels, ()> = IndexMap::with_capacity(holding.len());
-        for (labels, value) in holding {
+        for now in holding {
+            let (labels, value) = (&now.labels, &now.value);
             seen.insert(labels, ());
+            let saw = Seen {
+                t_ms,
+                sample: now.sample.clone(),
+                value: now.value,
+            };
             match self.alerts.get_mut(labels) {
                 Some(alert) if alert.state != State::Resolved => {
-                    alert.value = *value;
+                    alert.seen = saw;
                     alert.keep_since_ms = None;
                 }
                 _ => {
@@ -87,7 +111,7 @@ impl Machine {
                         active_at_ms: t_ms,
                         keep_since_ms: None,
                         resolved_at_ms: None,
-                        value: *value,
+                        seen: saw,
                     };
                     self.alerts.insert(labels.clone(), fresh);
                     if timing.for_ms > 0 {
@@ -114,7 +138,7 @@ impl Machine {
                     Transition {
                         t_ms,
                         state: AlertState::Firing,
-                        value: alert.value,
+                        value: alert.seen.value,
                     },
                 );
             }
@@ -147,7 +171,7 @@ impl Machine {
                         Transition {
                             t_ms,
                             state,
-                            value: alert.value,
+                            value: alert.seen.value,
                         },
                     );
                 }
@@ -179,6 +203,26 @@ impl Machine {
         }
     }
 
+    /// True until what was active before a restart is restored.
+    pub fn is_restoring(&self) -> bool {
+        self.restore.is_some()
+    }
+
+    /// Nothing is active, kept or waiting to be restored: without a condition that holds, an evaluation changes nothing.
+    pub fn is_idle(&self) -> bool {
+        self.alerts.is_empty() && self.restore.is_none()
+    }
+
+    /// No alert is active any more, and none was.
+    pub fn forget(&mut self) {
+        self.alerts.clear();
+    }
+
+    /// What was last seen of an alert.
+    pub fn seen(&self, labels: &Labels) -> Option<&Seen> {
+        self.alerts.get(labels).map(|alert| &alert.seen)
+    }
+
     /// Alerts that are pending or firing.
     pub fn live(&self) -> impl Iterator<Item = Live<'_>> {
         self.alerts
@@ -188,6 +232,8 @@ impl Machine {
                 labels,
                 firing: alert.state == State::Firing,
                 active_at_ms: alert.active_at_ms,
+                keep_since_ms: alert.keep_since_ms,
+                seen: &alert.seen,
             })
     }
 }
@@ -221,7 +267,7 @@ impl Alert {
                 Transition {
                     t_ms,
                     state,
-                    value: self.value,
+                    value: self.seen.value,
                 },
             );
         }
@@ -251,7 +297,12 @@ mod tests {
             keep_firing_for_ms: keep_s * 1000,
         };
         let (mut machine, mut out, mut t_ms) = (Machine::default(), Vec::new(), 0);
-        let holding = [(Labels::of(&[("alertname", "A")]), 1.0)];
+        let sample = Labels::default();
+        let holding = [Holding {
+            labels: Labels::of(&[("alertname", "A")]),
+            sample: &sample,
+            value: 1.0,
+        }];
         for step in steps.chars().filter(|step| !step.is_whitespace()) {
             if step == '!' {
                 machine.restart();

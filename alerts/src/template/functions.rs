@@ -1,234 +1,311 @@
 //! Functions of templates: Go's own and those of Prometheus.
+//!
+//! A value of the wrong kind or number is an error while the template runs, as in Go, where it is no error on loading.
 
 use regex::Regex;
 
 use super::Data;
-use super::run::Value;
-use crate::number::{format_e, format_f, format_g};
+use super::humanize::{humanize, humanize_1024, humanize_duration};
+use super::printf::{print, printf};
+use super::text::{escape_html, escape_js, escape_query, strip_domain, strip_port, title};
+use super::time;
+use super::value::Value;
+use crate::number::format_g;
 
-const KNOWN: [&str; 48] = [
-    "and",
-    "or",
-    "not",
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "len",
-    "index",
-    "print",
-    "printf",
-    "println",
-    "query",
-    "first",
-    "label",
-    "value",
-    "strvalue",
-    "args",
-    "reReplaceAll",
-    "match",
-    "title",
-    "toUpper",
-    "toLower",
-    "sortByLabel",
-    "stripPort",
-    "stripDomain",
-    "humanize",
-    "humanize1024",
-    "humanizeDuration",
-    "humanizePercentage",
-    "humanizeTimestamp",
-    "toTime",
-    "parseDuration",
-    "externalURL",
-    "graphLink",
-    "tableLink",
-    "safeHtml",
-    "tmpl",
-    "pathPrefix",
-    "html",
-    "js",
-    "urlquery",
-    "urlQueryEscape",
-    "call",
-    "slice",
-    "now",
+/// Name, and how many arguments it takes at least and at most.
+const FUNCTIONS: [(&str, usize, usize); 45] = [
+    ("and", 1, ANY),
+    ("args", 0, ANY),
+    ("call", 1, ANY),
+    ("eq", 1, ANY),
+    ("externalURL", 0, 0),
+    ("first", 1, 1),
+    ("ge", 2, 2),
+    ("graphLink", 1, 1),
+    ("gt", 2, 2),
+    ("html", 0, ANY),
+    ("humanize", 1, 1),
+    ("humanize1024", 1, 1),
+    ("humanizeDuration", 1, 1),
+    ("humanizePercentage", 1, 1),
+    ("humanizeTimestamp", 1, 1),
+    ("index", 1, ANY),
+    ("js", 0, ANY),
+    ("label", 2, 2),
+    ("le", 2, 2),
+    ("len", 1, 1),
+    ("lt", 2, 2),
+    ("match", 2, 2),
+    ("ne", 2, 2),
+    ("not", 1, 1),
+    ("or", 1, ANY),
+    ("parseDuration", 1, 1),
+    ("pathPrefix", 0, 0),
+    ("print", 0, ANY),
+    ("printf", 1, ANY),
+    ("println", 0, ANY),
+    ("query", 1, 1),
+    ("reReplaceAll", 3, 3),
+    ("safeHtml", 1, 1),
+    ("slice", 1, 4),
+    ("sortByLabel", 2, 2),
+    ("stripDomain", 1, 1),
+    ("stripPort", 1, 1),
+    ("strvalue", 1, 1),
+    ("tableLink", 1, 1),
+    ("title", 1, 1),
+    ("toLower", 1, 1),
+    ("toTime", 1, 1),
+    ("toUpper", 1, 1),
+    ("urlquery", 0, ANY),
+    ("value", 1, 1),
 ];
-const UNSUPPORTED: [&str; 13] = [
-    "graphLink",
-    "tableLink",
-    "safeHtml",
-    "tmpl",
-    "pathPrefix",
-    "html",
-    "js",
-    "urlquery",
-    "urlQueryEscape",
-    "call",
-    "slice",
-    "now",
-    "toDuration",
-];
+const ANY: usize = usize::MAX;
 
-/// Refuses names that no template may use here.
-pub(super) fn check(name: &str) -> Result<(), String> {
-    if UNSUPPORTED.contains(&name) {
-        return Err(format!("function {name:?} is not supported in rules"));
-    }
-    if !KNOWN.contains(&name) {
-        return Err(format!("function {name:?} not defined"));
-    }
-    Ok(())
+/// A larger value fails: a template of a few lines can double text without end.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// True when Prometheus knows this function in alerting rules.
+pub(super) fn is_known(name: &str) -> bool {
+    FUNCTIONS.iter().any(|(have, ..)| *have == name)
 }
 
 /// Calls a function.
 pub(super) fn call(name: &str, args: Vec<Value>, data: &Data<'_>) -> Result<Value, String> {
-    let text = |at: usize| {
-        args.get(at)
-            .map(Value::to_string)
-            .ok_or_else(|| wrong(name, args.len()))
-    };
-    let number = |at: usize| {
-        args.get(at)
-            .ok_or_else(|| wrong(name, args.len()))
-            .and_then(Value::number)
+    let (_, least, most) = FUNCTIONS
+        .iter()
+        .find(|(have, ..)| *have == name)
+        .ok_or_else(|| format!("function {name:?} not defined"))?;
+    let got = args.len();
+    if got < *least || got > *most {
+        let want = if *most == ANY {
+            format!("at least {least}")
+        } else {
+            most.to_string()
+        };
+        return Err(format!(
+            "wrong number of args for {name}: want {want} got {got}"
+        ));
+    }
+    let failed = |reason: String| format!("error calling {name}: {reason}");
+    let value = dispatch(name, &args, data).map_err(failed)?;
+    if value.bytes() > VALUE_BYTES_MAX {
+        return Err(failed(format!(
+            "the result is larger than {VALUE_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(value)
+}
+
+fn dispatch(name: &str, args: &[Value], data: &Data<'_>) -> Result<Value, String> {
+    let text = |at: usize| match &args[at] {
+        Value::Text(text) => Ok(&**text),
+        other => Err(format!(
+            "wrong type for value; expected string; got {}",
+            other.kind()
+        )),
     };
     Ok(match name {
-        "humanize" => Value::Text(humanize(number(0)?)),
-        "humanize1024" => Value::Text(humanize_1024(number(0)?)),
-        "humanizeDuration" => Value::Text(humanize_duration(number(0)?)),
-        "humanizePercentage" => Value::Text(format_g(number(0)? * 100.0, Some(4)) + "%"),
-        "humanizeTimestamp" | "toTime" => Value::Text(timestamp(number(0)?)),
+        "humanize" | "humanize1024" | "humanizeDuration" | "humanizePercentage"
+        | "humanizeTimestamp" | "toTime" => numeric(name, args[0].number()?)?,
         "parseDuration" => {
-            let millis = crate::rules::parse_duration(&text(0)?)?;
+            let millis =
+                crate::rules::parse_duration(text(0)?).map_err(|error| error.to_string())?;
             Value::Float(millis as f64 / 1000.0)
         }
         "toUpper" => Value::Text(text(0)?.to_uppercase()),
         "toLower" => Value::Text(text(0)?.to_lowercase()),
-        "title" => Value::Text(title(&text(0)?)),
-        "stripPort" => Value::Text(strip_port(&text(0)?)),
-        "stripDomain" => Value::Text(strip_domain(&text(0)?)),
-        "match" => Value::Bool(regex(&text(0)?)?.is_match(&text(1)?)),
-        "reReplaceAll" => Value::Text(
-            regex(&text(0)?)?
-                .replace_all(&text(2)?, &*text(1)?)
-                .into_owned(),
-        ),
+        "title" => Value::Text(title(text(0)?)),
+        "stripPort" => Value::Text(strip_port(text(0)?)),
+        "stripDomain" => Value::Text(strip_domain(text(0)?)),
+        "match" => Value::Bool(regex(text(0)?)?.is_match(text(1)?)),
+        "reReplaceAll" => {
+            let replaced = regex(text(0)?)?
+                .replace_all(text(2)?, text(1)?)
+                .into_owned();
+            Value::Text(replaced)
+        }
         "externalURL" => Value::Text(data.external_url.to_string()),
+        "pathPrefix" => {
+            let after = data
+                .external_url
+                .split_once("://")
+                .map_or("", |(_, rest)| rest);
+            let path = after.find('/').map_or("", |at| &after[at..]);
+            let end = path.find(['?', '#']).unwrap_or(path.len());
+            Value::Text(path[..end].to_string())
+        }
+        "graphLink" => Value::Text(link(text(0)?, 0)),
+        "tableLink" => Value::Text(link(text(0)?, 1)),
+        "safeHtml" => Value::Text(text(0)?.to_string()),
         "query" => {
-            let found = (data.query)(&text(0)?)
-                .map_err(|error| format!("error executing query: {error}"))?;
-            Value::List(
-                found
-                    .iter()
-                    .map(|(labels, value)| Value::sample(labels, *value))
+            let found = (data.query)(text(0)?)?;
+            let samples = found
+                .iter()
+                .map(|(labels, value)| Value::sample(labels, *value));
+            Value::List(samples.collect())
+        }
+        "args" => {
+            let named = args.iter().enumerate();
+            Value::Map(
+                named
+                    .map(|(at, value)| (format!("arg{at}"), value.clone()))
                     .collect(),
             )
         }
-        "args" => Value::Map(
-            args.into_iter()
-                .enumerate()
-                .map(|(at, value)| (format!("arg{at}"), value))
-                .collect(),
-        ),
-        "print" | "println" => Value::Text(print(&args, name == "println")),
-        "printf" => Value::Text(printf(&text(0)?, args.get(1..).unwrap_or(&[]))),
-        "first" | "value" | "label" | "strvalue" | "sortByLabel" => samples(name, &args)?,
-        "len" | "index" => collection(name, &args)?,
-        "not" => Value::Bool(!args.first().ok_or_else(|| wrong(name, 0))?.truth()),
-        _ => compare(name, &args)?,
+        "print" | "println" => Value::Text(print(args, name == "println")),
+        "printf" => Value::Text(printf(text(0)?, &args[1..])),
+        "html" => Value::Text(escape_html(&print(args, false))),
+        "js" => Value::Text(escape_js(&print(args, false))),
+        "urlquery" => Value::Text(escape_query(&print(args, false))),
+        "first" | "value" | "label" | "strvalue" | "sortByLabel" => samples(name, args)?,
+        "len" => Value::Int(length(&args[0])? as i64),
+        "index" => args[1..].iter().try_fold(args[0].clone(), index)?,
+        "slice" => slice(&args[0], &args[1..])?,
+        "call" => return Err("a template of a rule holds no function values".into()),
+        "not" => Value::Bool(!args[0].truth()),
+        _ => compare(name, args)?,
     })
 }
 
-fn wrong(name: &str, got: usize) -> String {
-    format!("wrong number of args for {name}: got {got}")
+/// Functions of one number.
+fn numeric(name: &str, value: f64) -> Result<Value, String> {
+    Ok(match name {
+        "humanize" => Value::Text(humanize(value)),
+        "humanize1024" => Value::Text(humanize_1024(value)),
+        "humanizeDuration" => Value::Text(humanize_duration(value)),
+        "humanizePercentage" => Value::Text(format_g(value * 100.0, Some(4)) + "%"),
+        "humanizeTimestamp" => match value.is_finite() {
+            true => Value::Text(time::millis(value)?.to_string()),
+            false => Value::Text(format_g(value, Some(4))),
+        },
+        _ => Value::Time(time::millis(value)?),
+    })
+}
+
+fn link(expr: &str, tab: u8) -> String {
+    format!("/graph?g0.expr={}&g0.tab={tab}", escape_query(expr))
 }
 
 fn regex(pattern: &str) -> Result<Regex, String> {
     Regex::new(pattern).map_err(|error| error.to_string())
 }
 
+/// Functions of query results and their samples.
 fn samples(name: &str, args: &[Value]) -> Result<Value, String> {
+    let labels = |sample: &Value| match sample {
+        Value::Record(fields) => match fields.get("Labels") {
+            Some(Value::Map(labels)) => Some(labels.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let wrong = |value: &Value| format!("wrong type for value: got {}", value.kind());
+    let label = |sample: &Value, name: &str| {
+        let mut labels = labels(sample).ok_or_else(|| wrong(sample))?;
+        Ok::<_, String>(labels.remove(name).unwrap_or_else(Value::empty))
+    };
     match (name, args) {
         ("first", [Value::List(items)]) => items
             .first()
             .cloned()
             .ok_or_else(|| "first() called on vector with no elements".to_string()),
-        ("value", [Value::Map(sample)]) => sample
-            .get("Value")
-            .cloned()
-            .ok_or_else(|| "value: not a sample".to_string()),
-        ("strvalue", [Value::Map(sample)]) => match sample.get("Labels") {
-            Some(Value::Map(labels)) => Ok(labels
-                .get("__value__")
-                .cloned()
-                .unwrap_or(Value::Text(String::new()))),
-            _ => Err("strvalue: not a sample".into()),
-        },
-        ("label", [name, Value::Map(sample)]) => match sample.get("Labels") {
-            Some(Value::Map(labels)) => Ok(labels
-                .get(&name.to_string())
-                .cloned()
-                .unwrap_or(Value::Text(String::new()))),
-            _ => Err("label: not a sample".into()),
-        },
-        ("sortByLabel", [name, Value::List(items)]) => {
-            let name = name.to_string();
-            let key = |sample: &Value| match sample {
-                Value::Map(sample) => match sample.get("Labels") {
-                    Some(Value::Map(labels)) => {
-                        labels.get(&name).map(Value::to_string).unwrap_or_default()
-                    }
-                    _ => String::new(),
-                },
-                _ => String::new(),
-            };
+        ("value", [sample @ Value::Record(_)]) => sample.clone().field(&["Value".to_string()]),
+        ("strvalue", [sample]) => label(sample, "__value__"),
+        ("label", [Value::Text(name), sample]) => label(sample, name),
+        ("sortByLabel", [Value::Text(name), Value::List(items)]) => {
             let mut items = items.clone();
-            items.sort_by_key(key);
+            items
+                .sort_by_key(|sample| label(sample, name).map_or(String::new(), |v| v.to_string()));
             Ok(Value::List(items))
         }
-        _ => Err(format!("{name}: wrong arguments")),
+        (_, args) => Err(wrong(args.last().unwrap_or(&Value::Nil))),
     }
 }
 
-fn collection(name: &str, args: &[Value]) -> Result<Value, String> {
-    match (name, args) {
-        ("len", [Value::List(items)]) => Ok(Value::Int(items.len() as i64)),
-        ("len", [Value::Map(map)]) => Ok(Value::Int(map.len() as i64)),
-        ("len", [Value::Text(text)]) => Ok(Value::Int(text.len() as i64)),
-        ("index", [Value::Map(map), key]) => Ok(map
-            .get(&key.to_string())
-            .cloned()
-            .unwrap_or(Value::Text(String::new()))),
-        ("index", [Value::List(items), Value::Int(at)]) => {
-            let found = usize::try_from(*at).ok().and_then(|at| items.get(at));
-            found
-                .cloned()
-                .ok_or_else(|| format!("error calling index: index out of range: {at}"))
-        }
-        _ => Err(format!("error calling {name}: wrong arguments")),
+fn length(value: &Value) -> Result<usize, String> {
+    match value {
+        Value::List(items) => Ok(items.len()),
+        Value::Map(map) => Ok(map.len()),
+        Value::Text(text) => Ok(text.len()),
+        Value::Nil => Err("len of nil pointer".into()),
+        other => Err(format!("len of type {}", other.kind())),
     }
+}
+
+fn index(value: Value, key: &Value) -> Result<Value, String> {
+    let place = |count: usize, at: i64| {
+        let place = usize::try_from(at).ok().filter(|at| *at < count);
+        place.ok_or_else(|| format!("index out of range: {at}"))
+    };
+    match (value, key) {
+        (Value::Map(mut map), Value::Text(key)) => Ok(map.remove(key).unwrap_or_else(Value::empty)),
+        (Value::Map(_), key) => Err(format!("value has type {}; should be string", key.kind())),
+        (Value::List(mut items), Value::Int(at)) => {
+            let at = place(items.len(), *at)?;
+            Ok(items.swap_remove(at))
+        }
+        (Value::Text(text), Value::Int(at)) => {
+            let at = place(text.len(), *at)?;
+            Ok(Value::Int(i64::from(text.as_bytes()[at])))
+        }
+        (Value::List(_) | Value::Text(_), key) => {
+            Err(format!("cannot index slice/array with type {}", key.kind()))
+        }
+        (Value::Nil, _) => Err("index of untyped nil".into()),
+        (other, _) => Err(format!("can't index item of type {}", other.kind())),
+    }
+}
+
+fn slice(value: &Value, places: &[Value]) -> Result<Value, String> {
+    let count = match value {
+        Value::List(_) | Value::Text(_) => length(value)?,
+        other => return Err(format!("can't slice item of type {}", other.kind())),
+    };
+    let mut bounds = [0, count];
+    if places.len() > bounds.len() {
+        return Err("cannot 3-index slice a string".into());
+    }
+    for (bound, place) in bounds.iter_mut().zip(places) {
+        let Value::Int(at) = place else {
+            return Err(format!(
+                "cannot index slice/array with type {}",
+                place.kind()
+            ));
+        };
+        let fits = usize::try_from(*at).ok().filter(|at| *at <= count);
+        *bound = fits.ok_or_else(|| format!("index out of range: {at}"))?;
+    }
+    let [from, to] = bounds;
+    if from > to {
+        return Err(format!("invalid slice index: {from} > {to}"));
+    }
+    Ok(match value {
+        Value::List(items) => Value::List(items[from..to].to_vec()),
+        Value::Text(text) => {
+            Value::Text(String::from_utf8_lossy(&text.as_bytes()[from..to]).into())
+        }
+        other => other.clone(),
+    })
 }
 
 fn compare(name: &str, args: &[Value]) -> Result<Value, String> {
     let [first, rest @ ..] = args else {
-        return Err(wrong(name, 0));
+        return Err("missing argument for comparison".into());
     };
-    if rest.is_empty() || (rest.len() > 1 && name != "eq") {
-        return Err(format!(
-            "error calling {name}: missing argument for comparison"
-        ));
+    if rest.is_empty() {
+        return Err("missing argument for comparison".into());
     }
     let order = |a: &Value, b: &Value| match (a, b) {
         (Value::Int(a), Value::Int(b)) => Ok(a.partial_cmp(b)),
         (Value::Float(a), Value::Float(b)) => Ok(a.partial_cmp(b)),
         (Value::Text(a), Value::Text(b)) => Ok(a.partial_cmp(b)),
         (Value::Bool(a), Value::Bool(b)) if matches!(name, "eq" | "ne") => Ok(a.partial_cmp(b)),
-        _ => Err(format!(
-            "error calling {name}: incompatible types for comparison"
-        )),
+        (Value::Nil, Value::Nil) if matches!(name, "eq" | "ne") => {
+            Ok(Some(std::cmp::Ordering::Equal))
+        }
+        (Value::Nil, _) | (_, Value::Nil) if matches!(name, "eq" | "ne") => Ok(None),
+        _ => Err("incompatible types for comparison".to_string()),
     };
     let mut holds = false;
     for other in rest {
@@ -244,265 +321,4 @@ fn compare(name: &str, args: &[Value]) -> Result<Value, String> {
         };
     }
     Ok(Value::Bool(holds))
-}
-
-fn scaled(
-    mut value: f64,
-    by: f64,
-    prefixes: &[&'static str],
-    more: impl Fn(f64) -> bool,
-) -> (f64, &'static str) {
-    let mut prefix = "";
-    for next in prefixes {
-        if !more(value) {
-            break;
-        }
-        prefix = next;
-        value *= by;
-    }
-    (value, prefix)
-}
-
-const SMALL: [&str; 8] = ["m", "u", "n", "p", "f", "a", "z", "y"];
-
-fn humanize(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return format_g(value, Some(4));
-    }
-    let (value, prefix) = if value.abs() >= 1.0 {
-        scaled(
-            value,
-            1.0 / 1000.0,
-            &["k", "M", "G", "T", "P", "E", "Z", "Y"],
-            |v| v.abs() >= 1000.0,
-        )
-    } else {
-        scaled(value, 1000.0, &SMALL, |v| v.abs() < 1.0)
-    };
-    format_g(value, Some(4)) + prefix
-}
-
-fn humanize_1024(value: f64) -> String {
-    if value.abs() <= 1.0 || !value.is_finite() {
-        return format_g(value, Some(4));
-    }
-    let prefixes = ["ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"];
-    let (value, prefix) = scaled(value, 1.0 / 1024.0, &prefixes, |v| v.abs() >= 1024.0);
-    format_g(value, Some(4)) + prefix
-}
-
-fn humanize_duration(value: f64) -> String {
-    if !value.is_finite() {
-        return format_g(value, Some(4));
-    }
-    if value == 0.0 {
-        return "0s".into();
-    }
-    if value.abs() < 1.0 {
-        let (value, prefix) = scaled(value, 1000.0, &SMALL, |v| v.abs() < 1.0);
-        return format_g(value, Some(4)) + prefix + "s";
-    }
-    let sign = if value < 0.0 { "-" } else { "" };
-    let whole = value.abs() as i64;
-    let (seconds, minutes, hours, days) = (
-        whole % 60,
-        whole / 60 % 60,
-        whole / 3600 % 24,
-        whole / 86400,
-    );
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{sign}{}s", format_g(value.abs(), Some(4))),
-        (0, 0, _) => format!("{sign}{minutes}m {seconds}s"),
-        (0, _, _) => format!("{sign}{hours}h {minutes}m {seconds}s"),
-        _ => format!("{sign}{days}d {hours}h {minutes}m {seconds}s"),
-    }
-}
-
-/// A time as Go prints it, in UTC, to the nanosecond.
-fn timestamp(seconds: f64) -> String {
-    if !seconds.is_finite() {
-        return format_g(seconds, Some(4));
-    }
-    let nanos = (seconds * 1e9) as i128;
-    let (whole, nanos) = (
-        nanos.div_euclid(1_000_000_000) as i64,
-        nanos.rem_euclid(1_000_000_000),
-    );
-    let (year, month, day) = crate::promql::civil(whole);
-    let of_day = whole.rem_euclid(86400);
-    let fraction = format!("{nanos:09}");
-    let fraction = fraction.trim_end_matches('0');
-    let point = if fraction.is_empty() { "" } else { "." };
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{point}{fraction} +0000 UTC"
-    )
-}
-
-fn title(text: &str) -> String {
-    let mut start = true;
-    text.chars()
-        .map(|c| {
-            let out = if start {
-                c.to_uppercase().next().unwrap_or(c)
-            } else {
-                c
-            };
-            start = !(c.is_alphanumeric() || c == '_' || c == '\'');
-            out
-        })
-        .collect()
-}
-
-fn strip_port(text: &str) -> String {
-    match text.rsplit_once(':') {
-        Some((host, port))
-            if !port.contains(']') && (!host.contains(':') || host.starts_with('[')) =>
-        {
-            host.trim_start_matches('[')
-                .trim_end_matches(']')
-                .to_string()
-        }
-        _ => text.to_string(),
-    }
-}
-
-fn strip_domain(text: &str) -> String {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') => (host, Some(port)),
-        _ => (text, None),
-    };
-    if host.parse::<std::net::IpAddr>().is_ok() {
-        return text.to_string();
-    }
-    let host = host.split('.').next().unwrap_or(host);
-    match port {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_string(),
-    }
-}
-
-/// `print` puts spaces between operands that are no strings, `println` between all.
-fn print(args: &[Value], line: bool) -> String {
-    let mut out = String::new();
-    for (at, value) in args.iter().enumerate() {
-        let text = |value: &Value| matches!(value, Value::Text(_));
-        if at > 0 && (line || (!text(value) && !text(&args[at - 1]))) {
-            out.push(' ');
-        }
-        out.push_str(&value.to_string());
-    }
-    if line {
-        out.push('\n');
-    }
-    out
-}
-
-#[derive(Default)]
-struct Verb {
-    minus: bool,
-    plus: bool,
-    zero: bool,
-    width: usize,
-    precision: Option<usize>,
-}
-
-fn printf(format: &str, args: &[Value]) -> String {
-    let mut out = String::new();
-    let mut args = args.iter();
-    let mut chars = format.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut verb = Verb::default();
-        while let Some(flag) = chars.next_if(|c| matches!(c, '-' | '+' | '0' | ' ' | '#')) {
-            verb.minus |= flag == '-';
-            verb.plus |= flag == '+';
-            verb.zero |= flag == '0';
-        }
-        while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-            verb.width = (verb.width * 10 + digit as usize - '0' as usize).min(1000);
-        }
-        if chars.next_if_eq(&'.').is_some() {
-            let mut precision = 0;
-            while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                precision = (precision * 10 + digit as usize - '0' as usize).min(1000);
-            }
-            verb.precision = Some(precision);
-        }
-        match chars.next() {
-            Some('%') => out.push('%'),
-            None => out.push_str("%!(NOVERB)"),
-            Some(letter) => match args.next() {
-                None => out.push_str(&format!("%!{letter}(MISSING)")),
-                Some(value) => out.push_str(&verb.pad(verb.write(letter, value))),
-            },
-        }
-    }
-    let extra: Vec<String> = args
-        .map(|value| format!("{}={value}", kind(value)))
-        .collect();
-    if !extra.is_empty() {
-        out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
-    }
-    out
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Nil => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Int(_) => "int",
-        Value::Float(_) => "float64",
-        Value::Text(_) => "string",
-        Value::Map(_) => "map[string]string",
-        Value::List(_) => "[]interface {}",
-    }
-}
-
-impl Verb {
-    fn write(&self, letter: char, value: &Value) -> String {
-        let signed = |text: String| {
-            if self.plus && !text.starts_with(['-', '+']) {
-                format!("+{text}")
-            } else {
-                text
-            }
-        };
-        match (letter, value) {
-            ('v', value) => value.to_string(),
-            ('s', Value::Text(text)) => match self.precision {
-                Some(most) => text.chars().take(most).collect(),
-                None => text.clone(),
-            },
-            ('s', value @ (Value::Map(_) | Value::List(_))) => value.to_string(),
-            ('q', Value::Text(text)) => format!("{text:?}"),
-            ('t', Value::Bool(value)) => value.to_string(),
-            ('d', Value::Int(value)) => signed(value.to_string()),
-            ('x', Value::Int(value)) => format!("{value:x}"),
-            ('f' | 'F', Value::Float(value)) => {
-                signed(format_f(*value, Some(self.precision.unwrap_or(6))))
-            }
-            ('e', Value::Float(value)) => {
-                signed(format_e(*value, Some(self.precision.unwrap_or(6))))
-            }
-            ('g', Value::Float(value)) => signed(format_g(*value, self.precision)),
-            (letter, value) => format!("%!{letter}({}={value})", kind(value)),
-        }
-    }
-
-    fn pad(&self, text: String) -> String {
-        let missing = self.width.saturating_sub(text.chars().count());
-        match (self.minus, self.zero) {
-            _ if missing == 0 => text,
-            (true, _) => text + &" ".repeat(missing),
-            (false, true) => match text.strip_prefix('-') {
-                Some(digits) => format!("-{}{digits}", "0".repeat(missing)),
-                None => "0".repeat(missing) + &text,
-            },
-            (false, false) => " ".repeat(missing) + &text,
-        }
-    }
 }

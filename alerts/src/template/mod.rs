@@ -1,27 +1,49 @@
 //! Go's text/template as alert rules use it.
 //!
-//! Covers actions, pipelines, variables, `if`, `with`, `range` (with `else`), `define`, `template`, comments, trim
-//! markers, Go's own functions and those that Prometheus adds for rules. Invariant: text that does not parse is refused when the
-//! rules are loaded; whatever fails while it runs becomes text (see [`Template::expand`]), never a lost alert. Left out, each an error
-//! that says so: `graphLink`, `tableLink`, `safeHtml` and other functions for consoles.
+//! What does not parse is refused when the rules are loaded, as promtool refuses it; whatever fails while it runs becomes text
+//! (see [`Template::expand`]), never a lost alert. Every expansion ends: depth, steps and sizes are bounded. Left out, each an
+//! error that says so: complex numbers, declarations in parentheses.
 
+mod asked;
 mod functions;
+mod humanize;
 mod lex;
 mod parse;
+mod printf;
 mod run;
+mod text;
+mod time;
+mod value;
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::labels::Labels;
-use parse::Step;
+use parse::{Defined, Step};
 
 /// A parsed template.
 #[derive(Debug, Clone)]
 pub struct Template {
     text: String,
     steps: Vec<Step>,
-    defined: BTreeMap<String, Vec<Step>>,
+    defined: Defined,
 }
+
+/// Text that is no template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateError {
+    /// What is wrong.
+    pub reason: String,
+    /// Where: byte offset into the text.
+    pub at: usize,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for TemplateError {}
 
 /// Answers `query "…"` in a template: labels and value of each sample, or why not.
 pub type QueryFn<'a> = &'a dyn Fn(&str) -> Result<Vec<(Labels, f64)>, String>;
@@ -41,8 +63,8 @@ pub struct Data<'a> {
 }
 
 impl Template {
-    /// Parses; the error says what is wrong.
-    pub fn parse(text: &str) -> Result<Template, String> {
+    /// Parses; the error says what is wrong, and where.
+    pub fn parse(text: &str) -> Result<Template, TemplateError> {
         let (steps, defined) = parse::parse(text)?;
         Ok(Template {
             text: text.to_string(),
@@ -56,13 +78,23 @@ impl Template {
         Template {
             text: text.to_string(),
             steps: vec![Step::Text(text.to_string())],
-            defined: BTreeMap::new(),
+            defined: Defined::new(),
         }
     }
 
     /// True when expansion always answers the text itself.
     pub fn is_plain(&self) -> bool {
         self.steps.iter().all(|step| matches!(step, Step::Text(_)))
+    }
+
+    /// What `query` asks for; `None` when that is known only while the template runs.
+    pub fn queries(&self) -> Option<Vec<&str>> {
+        let mut out = Vec::new();
+        let whole = std::iter::once(&self.steps).chain(self.defined.values());
+        for steps in whole {
+            asked::queries(steps, &mut out)?;
+        }
+        Some(out)
     }
 
     /// The text as written.
@@ -210,22 +242,18 @@ mod tests {
         check(&[
             (
                 "{{ query \"boom\" }}",
-                "<error expanding template: error executing query: bad query boom>",
-            ),
-            (
-                "{{ graphLink \"up\" }}",
-                "refused: function \"graphLink\" is not supported in rules",
+                "<error expanding template: error calling query: bad query boom>",
             ),
             ("{{ nosuch }}", "refused: function \"nosuch\" not defined"),
             (
                 "{{ if true }}x",
-                "refused: unexpected end of template: `end` is missing",
+                "refused: unexpected EOF: `{{end}}` is missing",
             ),
             ("{{ $nosuch }}", "refused: undefined variable \"$nosuch\""),
             ("{{ 1", "refused: unclosed action"),
             (
                 "{{ query \"none\" | first | value }}",
-                "<error expanding template: first() called on vector with no elements>",
+                "<error expanding template: error calling first: first() called on vector with no elements>",
             ),
         ]);
     }

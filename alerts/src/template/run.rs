@@ -1,288 +1,216 @@
 //! Runs the steps of a template.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use super::parse::{Operand, Pipeline, Step};
+use super::parse::{Binding, Control, Defined, Operand, Pipeline, Step};
+use super::value::Value;
 use super::{Data, functions};
-use crate::number::format_g;
 
-/// A value inside a template.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
-    Nil,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(String),
-    Map(BTreeMap<String, Value>),
-    List(Vec<Value>),
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Nil => f.write_str("<no value>"),
-            Value::Bool(value) => write!(f, "{value}"),
-            Value::Int(value) => write!(f, "{value}"),
-            Value::Float(value) => f.write_str(&format_g(*value, None)),
-            Value::Text(text) => f.write_str(text),
-            Value::Map(map) => {
-                f.write_str("map[")?;
-                for (at, (key, value)) in map.iter().enumerate() {
-                    write!(f, "{}{key}:{value}", if at > 0 { " " } else { "" })?;
-                }
-                f.write_str("]")
-            }
-            Value::List(items) => {
-                f.write_str("[")?;
-                for (at, value) in items.iter().enumerate() {
-                    write!(f, "{}{value}", if at > 0 { " " } else { "" })?;
-                }
-                f.write_str("]")
-            }
-        }
-    }
-}
-
-impl Value {
-    /// Whether `if` and `with` take it: everything but the empty value of its kind.
-    pub fn truth(&self) -> bool {
-        match self {
-            Value::Nil => false,
-            Value::Bool(value) => *value,
-            Value::Int(value) => *value != 0,
-            Value::Float(value) => *value != 0.0,
-            Value::Text(text) => !text.is_empty(),
-            Value::Map(map) => !map.is_empty(),
-            Value::List(items) => !items.is_empty(),
-        }
-    }
-
-    /// A number for `printf` and the humanize functions; text is read.
-    pub fn number(&self) -> Result<f64, String> {
-        match self {
-            Value::Int(value) => Ok(*value as f64),
-            Value::Float(value) => Ok(*value),
-            Value::Text(text) => text
-                .trim()
-                .parse()
-                .map_err(|_| format!("can't convert {text:?} to float")),
-            other => Err(format!("can't convert {other} to float")),
-        }
-    }
-
-    pub fn labels(labels: &crate::labels::Labels) -> Value {
-        Value::Map(
-            labels
-                .iter()
-                .map(|(name, value)| (name.to_string(), Value::Text(value.to_string())))
-                .collect(),
-        )
-    }
-
-    pub fn sample(labels: &crate::labels::Labels, value: f64) -> Value {
-        let fields = [
-            ("Labels".to_string(), Value::labels(labels)),
-            ("Value".to_string(), Value::Float(value)),
-        ];
-        Value::Map(fields.into_iter().collect())
-    }
-}
-
-/// Deeper nesting of `template` is a loop.
-const DEPTH_MAX: usize = 64;
+/// Deeper nesting of templates and blocks is a loop; each level costs stack.
+const DEPTH_MAX: usize = 200;
+/// Steps of one expansion: a template can call itself twice in each call.
+const STEPS_MAX: usize = 100_000;
+/// Longer text is none for an alert.
+const OUT_BYTES_MAX: usize = 1 << 20;
 
 pub(super) struct Run<'a> {
-    pub data: &'a Data<'a>,
-    defined: &'a BTreeMap<String, Vec<Step>>,
+    data: &'a Data<'a>,
+    defined: &'a Defined,
     variables: Vec<(String, Value)>,
     out: String,
     depth: usize,
+    steps: usize,
 }
 
+#[derive(PartialEq)]
 enum Flow {
     On,
     Break,
     Continue,
 }
 
-pub(super) fn run(
-    steps: &[Step],
-    defined: &BTreeMap<String, Vec<Step>>,
-    data: &Data<'_>,
-) -> Result<String, String> {
+pub(super) fn run(steps: &[Step], defined: &Defined, data: &Data<'_>) -> Result<String, String> {
     let labels = Value::labels(data.labels);
     let external = Value::labels(data.external_labels);
     let url = Value::Text(data.external_url.to_string());
-    let dot = Value::Map(BTreeMap::from([
-        ("Labels".to_string(), labels.clone()),
-        ("ExternalLabels".to_string(), external.clone()),
-        ("ExternalURL".to_string(), url.clone()),
-        ("Value".to_string(), Value::Float(data.value)),
+    let value = Value::Float(data.value);
+    let dot = Value::Record(BTreeMap::from([
+        ("Labels", labels.clone()),
+        ("ExternalLabels", external.clone()),
+        ("ExternalURL", url.clone()),
+        ("Value", value.clone()),
     ]));
-    let variables = vec![
-        ("$".to_string(), dot.clone()),
-        ("$labels".to_string(), labels),
-        ("$externalLabels".to_string(), external),
-        ("$externalURL".to_string(), url),
-        ("$value".to_string(), Value::Float(data.value)),
+    let variables = [
+        ("$", dot.clone()),
+        ("$labels", labels),
+        ("$externalLabels", external),
+        ("$externalURL", url),
+        ("$value", value),
     ];
     let mut run = Run {
         data,
         defined,
-        variables,
+        variables: variables
+            .map(|(name, value)| (name.to_string(), value))
+            .to_vec(),
         out: String::new(),
         depth: 0,
+        steps: 0,
     };
-    run.steps(steps, &dot)?;
+    run.block(steps, &dot)?;
     Ok(run.out)
 }
 
 impl Run<'_> {
-    fn steps(&mut self, steps: &[Step], dot: &Value) -> Result<Flow, String> {
+    /// Steps whose declarations end with them.
+    fn block(&mut self, steps: &[Step], dot: &Value) -> Result<Flow, String> {
+        if self.depth >= DEPTH_MAX {
+            return Err(format!("nested more than {DEPTH_MAX} deep"));
+        }
+        let variables = self.variables.len();
+        self.depth += 1;
+        let mut flow = Flow::On;
         for step in steps {
-            match self.step(step, dot)? {
-                Flow::On => {}
-                flow => return Ok(flow),
+            flow = self.step(step, dot)?;
+            if flow != Flow::On {
+                break;
             }
         }
-        Ok(Flow::On)
-    }
-
-    /// Steps with a variable of their own; what they declare ends with them.
-    fn scope(
-        &mut self,
-        bound: &[(&Option<String>, &Value)],
-        steps: &[Step],
-        dot: &Value,
-    ) -> Result<Flow, String> {
-        let depth = self.variables.len();
-        for (name, value) in bound {
-            self.variables
-                .extend(name.as_ref().map(|name| (name.clone(), (*value).clone())));
-        }
-        let flow = self.steps(steps, dot);
-        self.variables.truncate(depth);
-        flow
+        self.depth -= 1;
+        self.variables.truncate(variables);
+        Ok(flow)
     }
 
     fn step(&mut self, step: &Step, dot: &Value) -> Result<Flow, String> {
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return Err(format!("takes more than {STEPS_MAX} steps"));
+        }
         match step {
-            Step::Text(text) => self.out.push_str(text),
+            Step::Text(text) => self.write(text)?,
             Step::Write(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
-                self.out.push_str(&value.to_string());
+                self.write(&value.to_string())?;
             }
-            Step::Assign {
-                name,
-                declare,
-                value,
-            } => {
-                let value = self.pipeline(value, dot)?;
-                match self
-                    .variables
-                    .iter_mut()
-                    .rev()
-                    .find(|(have, _)| have == name)
-                    .filter(|_| !declare)
-                {
-                    Some((_, place)) => *place = value,
-                    None => self.variables.push((name.clone(), value)),
-                }
+            Step::Assign(binding, pipeline) => {
+                let value = self.pipeline(pipeline, dot)?;
+                self.bind(binding, value)?;
             }
-            Step::If {
-                condition,
-                bound,
-                then,
-                other,
-            } => {
-                let value = self.pipeline(condition, dot)?;
-                return self.scope(
-                    &[(bound, &value)],
-                    if value.truth() { then } else { other },
-                    dot,
-                );
+            Step::If(control) | Step::With(control) => {
+                let with = matches!(step, Step::With(_));
+                return self.scoped(|run| run.branch(control, with, dot));
             }
-            Step::With {
-                value,
-                bound,
-                then,
-                other,
-            } => {
-                let value = self.pipeline(value, dot)?;
-                return match value.truth() {
-                    true => self.scope(&[(bound, &value)], then, &value),
-                    false => self.scope(&[(bound, &value)], other, dot),
-                };
-            }
-            Step::Range {
-                value,
-                key,
-                item,
-                each,
-                other,
-            } => {
-                let value = self.pipeline(value, dot)?;
-                return self.range(value, (key, item), each, other, dot);
-            }
-            Step::Template { name, value } => {
-                let value = match value {
-                    Some(pipeline) => self.pipeline(pipeline, dot)?,
-                    None => Value::Nil,
-                };
-                let steps = self
-                    .defined
-                    .get(name)
-                    .ok_or_else(|| format!("template {name:?} not defined"))?;
-                self.depth += 1;
-                if self.depth > DEPTH_MAX {
-                    return Err(format!(
-                        "template {name:?} is nested more than {DEPTH_MAX} deep"
-                    ));
-                }
-                let outer = std::mem::take(&mut self.variables);
-                self.variables.push(("$".to_string(), value.clone()));
-                self.steps(steps, &value)?;
-                self.variables = outer;
-                self.depth -= 1;
-            }
+            Step::Range(control) => return self.scoped(|run| run.range(control, dot)),
+            Step::Template { name, value } => self.template(name, value.as_ref(), dot)?,
             Step::Break => return Ok(Flow::Break),
             Step::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::On)
     }
 
-    fn range(
+    fn write(&mut self, text: &str) -> Result<(), String> {
+        if self.out.len() + text.len() > OUT_BYTES_MAX {
+            return Err(format!("the text is longer than {OUT_BYTES_MAX} bytes"));
+        }
+        self.out.push_str(text);
+        Ok(())
+    }
+
+    fn bind(&mut self, binding: &Binding, value: Value) -> Result<(), String> {
+        if binding.declare {
+            self.variables.push((binding.name.clone(), value));
+            return Ok(());
+        }
+        let mut places = self.variables.iter_mut().rev();
+        match places.find(|(name, _)| *name == binding.name) {
+            Some((_, place)) => *place = value,
+            None => return Err(format!("undefined variable: {}", binding.name)),
+        }
+        Ok(())
+    }
+
+    /// What a control structure declares ends with it.
+    fn scoped(
         &mut self,
-        value: Value,
-        (key, item): (&Option<String>, &Option<String>),
-        each: &[Step],
-        other: &[Step],
-        dot: &Value,
+        run: impl FnOnce(&mut Self) -> Result<Flow, String>,
     ) -> Result<Flow, String> {
-        let items: Vec<(Value, Value)> = match value {
-            Value::List(items) => items
-                .into_iter()
-                .enumerate()
-                .map(|(at, v)| (Value::Int(at as i64), v))
-                .collect(),
-            Value::Map(map) => map
-                .into_iter()
-                .map(|(key, v)| (Value::Text(key), v))
-                .collect(),
+        let variables = self.variables.len();
+        let flow = run(self);
+        self.variables.truncate(variables);
+        flow
+    }
+
+    fn branch(&mut self, control: &Control, with: bool, dot: &Value) -> Result<Flow, String> {
+        let value = self.pipeline(&control.value, dot)?;
+        if let Some(binding) = control.bound.first() {
+            self.bind(binding, value.clone())?;
+        }
+        match (value.truth(), with) {
+            (true, true) => self.block(&control.then, &value),
+            (true, false) => self.block(&control.then, dot),
+            (false, _) => self.block(&control.other, dot),
+        }
+    }
+
+    fn range(&mut self, control: &Control, dot: &Value) -> Result<Flow, String> {
+        let items: Vec<(Value, Value)> = match self.pipeline(&control.value, dot)? {
+            Value::List(items) => (0..).map(Value::Int).zip(items).collect(),
+            Value::Map(map) => {
+                let pairs = map.into_iter();
+                pairs
+                    .map(|(key, value)| (Value::Text(key), value))
+                    .collect()
+            }
+            // As often as the number says.
+            Value::Int(count) => {
+                let count = count.clamp(0, STEPS_MAX as i64);
+                (0..count)
+                    .map(|at| (Value::Int(at), Value::Int(at)))
+                    .collect()
+            }
             Value::Nil => Vec::new(),
             other => return Err(format!("range can't iterate over {other}")),
         };
         if items.is_empty() {
-            return self.scope(&[], other, dot);
+            return self.block(&control.other, dot);
         }
         for (place, value) in items {
-            if let Flow::Break = self.scope(&[(key, &place), (item, &value)], each, &value)? {
+            let flow = self.scoped(|run| {
+                match &control.bound[..] {
+                    [item] => run.bind(item, value.clone())?,
+                    [key, item] => {
+                        run.bind(key, place)?;
+                        run.bind(item, value.clone())?;
+                    }
+                    _ => {}
+                }
+                run.block(&control.then, &value)
+            })?;
+            if flow == Flow::Break {
                 break;
             }
         }
         Ok(Flow::On)
+    }
+
+    /// Another template sees its argument alone.
+    fn template(
+        &mut self,
+        name: &str,
+        value: Option<&Pipeline>,
+        dot: &Value,
+    ) -> Result<(), String> {
+        let defined = self.defined;
+        let steps = defined.get(name);
+        let steps = steps.ok_or_else(|| format!("template {name:?} not defined"))?;
+        let value = match value {
+            Some(pipeline) => self.pipeline(pipeline, dot)?,
+            None => Value::Nil,
+        };
+        let outer = std::mem::replace(&mut self.variables, vec![("$".into(), value.clone())]);
+        self.block(steps, &value)?;
+        self.variables = outer;
+        Ok(())
     }
 
     fn pipeline(&self, pipeline: &Pipeline, dot: &Value) -> Result<Value, String> {
@@ -299,21 +227,55 @@ impl Run<'_> {
         piped: Option<Value>,
         dot: &Value,
     ) -> Result<Value, String> {
-        let Some((Operand::Function(name), rest)) = command.split_first() else {
-            return match (command, piped) {
-                ([only], None) => self.operand(only, dot),
-                _ => Err("can't give argument to non-function".into()),
-            };
+        let Some((first, rest)) = command.split_first() else {
+            return Err("empty command".into());
         };
-        if name == "and" || name == "or" {
-            return self.logic(name == "or", rest, piped, dot);
+        let Operand::Function(name) = first else {
+            if rest.is_empty() && piped.is_none() {
+                return match first {
+                    Operand::Nil => Err("nil is not a command".into()),
+                    first => self.operand(first, dot),
+                };
+            }
+            return self.method(first, self.arguments(rest, piped, dot)?, dot);
+        };
+        match &**name {
+            "and" | "or" => self.logic(name == "or", rest, piped, dot),
+            name => functions::call(name, self.arguments(rest, piped, dot)?, self.data),
         }
-        let mut args = rest
-            .iter()
-            .map(|operand| self.operand(operand, dot))
-            .collect::<Result<Vec<_>, _>>()?;
-        args.extend(piped);
-        functions::call(name, args, self.data)
+    }
+
+    fn arguments(
+        &self,
+        operands: &[Operand],
+        piped: Option<Value>,
+        dot: &Value,
+    ) -> Result<Vec<Value>, String> {
+        let mut out = Vec::with_capacity(operands.len() + 1);
+        for operand in operands {
+            out.push(self.operand(operand, dot)?);
+        }
+        out.extend(piped);
+        Ok(out)
+    }
+
+    /// A call such as `$t.Format "15:04"`.
+    fn method(&self, operand: &Operand, args: Vec<Value>, dot: &Value) -> Result<Value, String> {
+        let (receiver, path) = match operand {
+            Operand::Dot(path) => (dot.clone(), path),
+            Operand::Variable(name, path) => (self.variable(name)?.clone(), path),
+            Operand::Group(pipeline, path) => (self.pipeline(pipeline, dot)?, path),
+            _ => return Err("can't give argument to non-function".into()),
+        };
+        let Some((name, before)) = path.split_last() else {
+            return Err("can't give argument to non-function".into());
+        };
+        match receiver.field(before)? {
+            Value::Time(time) => time
+                .method(name, &args)
+                .ok_or_else(|| format!("can't call method {name} of a time with these arguments")),
+            _ => Err(format!("{name} is not a method but has arguments")),
+        }
     }
 
     /// `and` and `or` answer the first argument that decides, and evaluate none after it.
@@ -324,23 +286,33 @@ impl Run<'_> {
         piped: Option<Value>,
         dot: &Value,
     ) -> Result<Value, String> {
-        let mut last = Value::Nil;
+        let mut last = None;
         for operand in rest {
-            last = self.operand(operand, dot)?;
-            if last.truth() == or {
-                return Ok(last);
+            let value = self.operand(operand, dot)?;
+            if value.truth() == or {
+                return Ok(value);
             }
+            last = Some(value);
         }
-        Ok(piped.unwrap_or(last))
+        piped.or(last).ok_or_else(|| {
+            let name = if or { "or" } else { "and" };
+            format!("wrong number of args for {name}: want at least 1 got 0")
+        })
+    }
+
+    fn variable(&self, name: &str) -> Result<&Value, String> {
+        let found = self.variables.iter().rev().find(|(have, _)| have == name);
+        found
+            .map(|(_, value)| value)
+            .ok_or_else(|| format!("undefined variable: {name}"))
     }
 
     fn operand(&self, operand: &Operand, dot: &Value) -> Result<Value, String> {
         match operand {
-            Operand::Dot(path) => field(dot.clone(), path),
-            Operand::Variable(name, path) => {
-                let found = self.variables.iter().rev().find(|(have, _)| have == name);
-                let (_, value) = found.ok_or_else(|| format!("undefined variable {name:?}"))?;
-                field(value.clone(), path)
+            Operand::Dot(path) => dot.clone().field(path),
+            Operand::Variable(name, path) => self.variable(name)?.clone().field(path),
+            Operand::Function(name) if name == "and" || name == "or" => {
+                self.logic(name == "or", &[], None, dot)
             }
             Operand::Function(name) => functions::call(name, Vec::new(), self.data),
             Operand::Text(text) => Ok(Value::Text(text.clone())),
@@ -348,19 +320,7 @@ impl Run<'_> {
             Operand::Float(value) => Ok(Value::Float(*value)),
             Operand::Bool(value) => Ok(Value::Bool(*value)),
             Operand::Nil => Ok(Value::Nil),
-            Operand::Group(pipeline, path) => field(self.pipeline(pipeline, dot)?, path),
+            Operand::Group(pipeline, path) => self.pipeline(pipeline, dot)?.field(path),
         }
     }
-}
-
-fn field(mut value: Value, path: &[String]) -> Result<Value, String> {
-    for name in path {
-        value = match value {
-            // A missing label is empty, as `missingkey=zero` makes it.
-            Value::Map(mut map) => map.remove(name).unwrap_or(Value::Text(String::new())),
-            Value::Nil => return Err(format!("nil data; no entry for key {name:?}")),
-            other => return Err(format!("can't evaluate field {name} in {other}")),
-        };
-    }
-    Ok(value)
 }

@@ -1,0 +1,240 @@
+//! Answers of both sides in one form, and what differs between them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use alerts::labels::Labels;
+use alerts::number::parse_value;
+use alerts::promql::{Answer, Options, Query, Source};
+use serde_json::Value;
+
+use crate::server::Server;
+
+/// Two sums of the same numbers in another order, or functions of two mathematical libraries, may differ by this.
+const RELATIVE: f64 = 1e-9;
+/// Squares of deviations lose half of the digits.
+const OF_SQUARES: f64 = 1e-6;
+
+/// When a query is asked, milliseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    At(i64),
+    Range {
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+    },
+}
+
+/// Instants and values of a series.
+type Samples = Vec<(i64, f64)>;
+
+/// What a query answered.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// With the reason, which is printed with a difference.
+    #[expect(dead_code, reason = "read by `Debug` alone")]
+    Refused(String),
+    Text(String),
+    /// Series in the order answered; a scalar is one without labels.
+    Series(Vec<(Labels, Samples)>),
+}
+
+/// What differs between two replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// One refuses, or answers another type.
+    Refusal,
+    /// Other series.
+    Labels,
+    /// Other instants of a series.
+    Instants,
+    /// Other numbers.
+    Values,
+    /// The same in another order, where order is promised.
+    Order,
+}
+
+fn seconds(t_ms: i64) -> String {
+    format!("{}.{:03}", t_ms.div_euclid(1000), t_ms.rem_euclid(1000))
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            When::At(t_ms) => write!(f, "at {}", seconds(*t_ms)),
+            When::Range {
+                start_ms,
+                end_ms,
+                step_ms,
+            } => {
+                let (start, end) = (seconds(*start_ms), seconds(*end_ms));
+                write!(f, "from {start} to {end} step {}", seconds(*step_ms))
+            }
+        }
+    }
+}
+
+/// Asks the server.
+pub fn theirs(server: &Server, query: &str, when: When) -> Reply {
+    let answer = match when {
+        When::At(t_ms) => server.api(
+            "/api/v1/query",
+            &[("query", query), ("time", &seconds(t_ms))],
+        ),
+        When::Range {
+            start_ms,
+            end_ms,
+            step_ms,
+        } => server.api(
+            "/api/v1/query_range",
+            &[
+                ("query", query),
+                ("start", &seconds(start_ms)),
+                ("end", &seconds(end_ms)),
+                ("step", &seconds(step_ms)),
+            ],
+        ),
+    };
+    if answer["status"] != "success" {
+        return Reply::Refused(answer["error"].as_str().unwrap_or("no reason").to_string());
+    }
+    let result = &answer["data"]["result"];
+    match answer["data"]["resultType"].as_str() {
+        Some("string") => Reply::Text(result[1].as_str().expect("a string").to_string()),
+        Some("scalar") => Reply::Series(vec![(Labels::default(), vec![pair(result)])]),
+        Some(kind) => {
+            let series = result.as_array().expect("a list").iter();
+            Reply::Series(series.map(|series| one(kind, series)).collect())
+        }
+        None => panic!("no result type: {answer}"),
+    }
+}
+
+fn one(kind: &str, series: &Value) -> (Labels, Samples) {
+    let labels = serde_json::from_value(series["metric"].clone()).expect("labels");
+    let samples = match kind {
+        "vector" => vec![pair(&series["value"])],
+        _ => series["values"]
+            .as_array()
+            .expect("values")
+            .iter()
+            .map(pair)
+            .collect(),
+    };
+    (labels, samples)
+}
+
+fn pair(pair: &Value) -> (i64, f64) {
+    let t = pair[0].as_f64().expect("seconds");
+    let value = pair[1].as_str().and_then(parse_value).expect("a number");
+    ((t * 1000.0).round() as i64, value)
+}
+
+/// Evaluates here.
+pub fn ours(source: &Source<'_>, query: &str, when: When) -> Reply {
+    let options = Options::default();
+    let parsed = match Query::parse(query) {
+        Ok(parsed) => parsed,
+        Err(error) => return Reply::Refused(error.to_string()),
+    };
+    let (answer, instants): (_, Vec<i64>) = match when {
+        When::At(t_ms) => (parsed.at(source, &options, t_ms), vec![t_ms]),
+        When::Range {
+            start_ms,
+            end_ms,
+            step_ms,
+        } => (
+            parsed.range(source, &options, (start_ms, end_ms), step_ms),
+            (start_ms..=end_ms).step_by(step_ms as usize).collect(),
+        ),
+    };
+    let series = match answer {
+        Err(error) => return Reply::Refused(error.to_string()),
+        Ok(Answer::Text(text)) => return Reply::Text(text),
+        Ok(Answer::Scalar(values)) => {
+            vec![(
+                Labels::default(),
+                instants.into_iter().zip(values).collect(),
+            )]
+        }
+        Ok(Answer::Vector(columns)) => columns
+            .into_iter()
+            .map(|column| {
+                let samples = column.present().map(|(at, value)| (instants[at], value));
+                (column.labels.clone(), samples.collect())
+            })
+            .collect(),
+        Ok(Answer::Matrix(series)) => series
+            .into_iter()
+            .map(|(labels, samples)| {
+                (
+                    labels,
+                    samples.t_ms.into_iter().zip(samples.values).collect(),
+                )
+            })
+            .collect(),
+    };
+    Reply::Series(series)
+}
+
+fn same(left: f64, right: f64, relative: f64) -> bool {
+    let scale = left.abs().max(right.abs());
+    left == right
+        || (left.is_nan() && right.is_nan())
+        || (scale.is_finite() && (left - right).abs() <= relative * scale)
+}
+
+/// Whether both hold the same numbers at each instant, whatever series they belong to.
+pub fn same_numbers(theirs: &Reply, ours: &Reply) -> bool {
+    let numbers = |reply: &Reply| -> Option<Samples> {
+        let Reply::Series(series) = reply else {
+            return None;
+        };
+        let mut out: Vec<_> = series.iter().flat_map(|(_, all)| all.clone()).collect();
+        out.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.abs().total_cmp(&b.1.abs())));
+        Some(out)
+    };
+    let (Some(theirs), Some(ours)) = (numbers(theirs), numbers(ours)) else {
+        return false;
+    };
+    let mut pairs = theirs.iter().zip(&ours);
+    theirs.len() == ours.len() && pairs.all(|(a, b)| a.0 == b.0 && same(a.1, b.1, RELATIVE))
+}
+
+/// What differs, if anything. Order counts where `sorted`.
+pub fn difference(theirs: &Reply, ours: &Reply, query: &str, sorted: bool) -> Option<Difference> {
+    let (theirs, ours) = match (theirs, ours) {
+        (Reply::Refused(_), Reply::Refused(_)) => return None,
+        (Reply::Text(left), Reply::Text(right)) if left == right => return None,
+        (Reply::Series(left), Reply::Series(right)) => (left, right),
+        _ => return Some(Difference::Refusal),
+    };
+    let squares = ["stddev", "stdvar", "deriv", "predict_linear"];
+    let relative = match squares.iter().any(|name| query.contains(name)) {
+        true => OF_SQUARES,
+        false => RELATIVE,
+    };
+    let left: BTreeMap<_, _> = theirs.iter().cloned().collect();
+    let right: BTreeMap<_, _> = ours.iter().cloned().collect();
+    if theirs.len() != ours.len() || !left.keys().eq(right.keys()) {
+        return Some(Difference::Labels);
+    }
+    let both = || left.values().zip(right.values());
+    if both().any(|(left, right)| !left.iter().map(|(t, _)| t).eq(right.iter().map(|(t, _)| t))) {
+        return Some(Difference::Instants);
+    }
+    let samples = |(left, right): (&Samples, &Samples)| {
+        left.iter()
+            .zip(right)
+            .all(|(left, right)| same(left.1, right.1, relative))
+    };
+    if !both().all(samples) {
+        return Some(Difference::Values);
+    }
+    let sequence = theirs.iter().zip(ours);
+    let ordered = sequence
+        .into_iter()
+        .all(|(left, right)| samples((&left.1, &right.1)));
+    (sorted && !ordered).then_some(Difference::Order)
+}

@@ -1,0 +1,32 @@
+//! Test files and rule files from disk.
+
+use std::{fs, path::Path};
+
+use alerts::unit::Files;
+
+pub(super) struct Disk;
+
+impl Files for Disk {
+    fn matching(&self, pattern: &str) -> Result<Vec<String>, String> {
+        if !pattern.contains(['*', '?', '[']) {
+            let there = Path::new(pattern).exists();
+            return Ok(there.then(|| pattern.to_owned()).into_iter().collect());
+        }
+        // As in Go, a star stays inside one folder and sees hidden files.
+        let options = glob::MatchOptions {
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: false,
+        };
+        let found = glob::glob_with(pattern, options).map_err(|error| error.to_string())?;
+        let names = found.map(|path| match path {
+            Ok(path) => Ok(path.display().to_string()),
+            Err(error) => Err(error.to_string()),
+        });
+        names.collect()
+    }
+
+    fn read(&self, path: &str) -> Result<String, String> {
+        fs::read_to_string(path).map_err(|error| error.to_string())
+    }
+}
