@@ -182,7 +182,7 @@ impl<'a> Incident<'a> {
             rule_files: files
                 .map(|path| format!("{RULES}/{}", literal(path)))
                 .collect(),
-            groups: self.groups(),
+            groups: self.rules.group_names(),
             grid,
             alerts,
         };
@@ -194,17 +194,6 @@ impl<'a> Incident<'a> {
             looks: test.alerts.len(),
             left_out,
         })
-    }
-
-    /// Names of the groups as they are evaluated. promtool refuses to hear one twice.
-    fn groups(&self) -> Vec<String> {
-        let mut out: Vec<String> = Vec::new();
-        for group in self.rules.groups() {
-            if !out.contains(&group.name) {
-                out.push(group.name.clone());
-            }
-        }
-        out
     }
 
     /// True for what a selector of a rule matches. A template that queries may read anything.

@@ -158,6 +158,17 @@ impl RuleSet {
         &self.groups
     }
 
+    /// Names of the groups in order, each once: what promtool's `group_eval_order` may hold.
+    pub fn group_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for group in &self.groups {
+            if !names.contains(&group.name) {
+                names.push(group.name.clone());
+            }
+        }
+        names
+    }
+
     /// All alerting rules with their group.
     pub fn alerts(&self) -> impl Iterator<Item = (&Group, &Rule)> {
         self.groups
