@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     artefacts::Store,
-    baseline, books,
+    baseline, books, check_rules,
     exit::{self, Error},
     inputs::{Inputs, Sources},
     jobs::{self, Options},
@@ -42,9 +42,18 @@ enum Command {
     /// Writes what other tools read: a recording as OpenMetrics, scenarios as unit tests for promtool.
     #[command(subcommand)]
     Export(export::Export),
+    /// Looks for what is wrong without running anything.
+    #[command(subcommand)]
+    Check(Check),
     /// Runs tests that are data: of queries, of rules.
     #[command(subcommand)]
     Test(Test),
+}
+
+#[derive(Debug, Subcommand)]
+enum Check {
+    /// Looks for alert rules that cannot work, or not as they were meant.
+    Rules(check_rules::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -175,6 +184,7 @@ fn dispatch(cli: Cli) -> Result<u8, Error> {
         Some(Command::Run(args)) => run(args),
         Some(Command::Replay(args)) => replay(args),
         Some(Command::Export(what)) => export::run(what),
+        Some(Command::Check(Check::Rules(args))) => check_rules::run(&args),
         Some(Command::Test(Test::Promql(args))) => test_promql::run(&args),
         Some(Command::Test(Test::Rules(args))) => test_rules::run(args),
     }

@@ -79,6 +79,20 @@ pub struct Inputs {
     pub ledger_sha256: String,
 }
 
+/// The rules' own unit tests are no rule files.
+fn is_rule_file(path: &str) -> bool {
+    !path.starts_with("tests/")
+}
+
+/// Path and text of the built-in rule files, by path.
+pub fn builtin_rules() -> Vec<(String, String)> {
+    let files = Tree::embedded(&RULES, &["yml", "yaml"]).files.into_iter();
+    let rules = files.filter(|(path, _)| is_rule_file(path));
+    rules
+        .map(|(path, text)| (format!("alerts/rules/{path}"), text))
+        .collect()
+}
+
 impl Inputs {
     /// Reads and checks everything.
     ///
@@ -93,10 +107,7 @@ impl Inputs {
             Some(folder) => Tree::read(folder, &["yml", "yaml"])?,
             None => Tree::embedded(&RULES, &["yml", "yaml"]),
         };
-        // The rules' own unit tests are no rule files.
-        rule_files
-            .files
-            .retain(|path, _| !path.starts_with("tests/"));
+        rule_files.files.retain(|path, _| is_rule_file(path));
         let schema = ledger(sources.ledger.as_deref())?;
         Ok(Inputs {
             scenarios: scenarios(&scenario_files)?,

@@ -16,7 +16,7 @@ use chaos::{
 };
 
 /// The job label of every target.
-const JOB: &str = "inventory-service";
+pub const JOB: &str = "inventory-service";
 
 /// One millisecond of virtual time.
 const MILLISECOND: Nanos = 1_000_000;

@@ -230,6 +230,17 @@ impl SeriesStore {
         out
     }
 
+    /// Instant of a series' last sample, a stale marker included.
+    pub fn last_ms(&self, series: SeriesId) -> Option<i64> {
+        let entry = &self.series[series.0 as usize];
+        let instants = &self.columns[entry.column as usize];
+        let (start, value) = (*entry.starts.last()?, *entry.values.last()?);
+        match is_stale(value) {
+            true => instants.get(start as usize).copied(),
+            false => instants.last().copied(),
+        }
+    }
+
     /// All samples one by one, oldest first, stale markers included.
     pub fn stream(&self, series: SeriesId) -> impl Iterator<Item = (i64, f64)> + use<'_> {
         self.runs(series, i64::MIN, i64::MAX)

@@ -8,6 +8,16 @@ use checks::{evaluation, exposition, promqltest, rules};
 
 #[test]
 fn inputs_that_once_broke_something_hold() {
+    // A tag before a comma, on which the YAML parser panics.
+    rules(b"groups: [a: !,b]");
+    // Counts of `topk` that are too small at one step and large enough at another.
+    evaluation(b"aN )=\xc1a\xa3N )==\x01\x00\x00\x00\x00\x00\x00\x03o\x00\x00\x10[5m:m]15_quanNaN=\x00\xff\x1e\xff\xff\xff\xff\xff\xfer\x00\x00\x00\x91\x91 )=)");
+    // Series that have equal labels only where they never meet.
+    evaluation(
+        b"r\xff\xff\xff2----=----\x00\x01\x03----=-------A-----\xe4\x0d---\x0e\xff\xff\xff\xff\xff\xff\xff!~\x87\x87M*m)---A-----\x8d\x0d---\x0e\xff\xff\xff\xff\xff\xff\xff!~\x87\x87M(m)",
+    );
+    // Millions of samples, each looked for before it was loaded.
+    promqltest(b"load 1m\n  a 1x4662087\n\neval instant at 1m a\n  a 1\n");
     for check in [exposition, rules, promqltest, evaluation] {
         check(b"");
     }

@@ -5,6 +5,7 @@
 //! every scenario, without it those that a debug build runs in seconds.
 
 mod breaks;
+mod check_rules;
 mod determinism;
 mod edges;
 mod export;

@@ -86,29 +86,29 @@ fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
         root(),
         &[&files[..], &args[..]].concat(),
         expect![[r#"
-        exit code 0
-        --- stdout
-        Unit Testing:  alerts/rules/tests/inventory.yml
-          SUCCESS
+            exit code 0
+            --- stdout
+            Unit Testing:  alerts/rules/tests/inventory.yml
+              SUCCESS
 
-        Unit Testing:  alerts/rules/tests/platform.yml
-          SUCCESS
+            Unit Testing:  alerts/rules/tests/platform.yml
+              SUCCESS
 
-        rule                            name                                                        active  silent
-        alerts/rules/inventory.yml:12   InventoryOverbookingObserved                                     3       2
-        alerts/rules/inventory.yml:29   InventoryAllocationLatencyHigh                                   1       2
-        alerts/rules/inventory.yml:45   InventorySearchSlow                                              1       4
-        alerts/rules/inventory.yml:64   InventorySearchSlow                                              1       4
-        alerts/rules/inventory.yml:81   InventoryOutboxLagHigh                                           1       2
-        alerts/rules/inventory.yml:98   InventoryHoldExpirySweeperStalled                                1       4
-        alerts/rules/inventory.yml:116  InventoryHoldExpirySweeperStalled                                1       4
-        alerts/rules/inventory.yml:130  outcome:inventory_allocation_lock_acquisitions:increase30m       1       ·
-        alerts/rules/inventory.yml:152  InventoryLockTimeoutsHigh                                        1       2
-        alerts/rules/platform.yml:8     DatabaseFailover                                                 4       4
-        alerts/rules/platform.yml:32    TargetDown                                                       3       3
-        coverage: 21 of 21 branches, 100.0 %
-        --- stderr
-    "#]],
+            rule                            name                                                        active  silent
+            alerts/rules/inventory.yml:13   InventoryOverbookingObserved                                     3       2
+            alerts/rules/inventory.yml:30   InventoryAllocationLatencyHigh                                   1       2
+            alerts/rules/inventory.yml:46   InventorySearchSlow                                              1       4
+            alerts/rules/inventory.yml:65   InventorySearchSlow                                              1       4
+            alerts/rules/inventory.yml:82   InventoryOutboxLagHigh                                           1       2
+            alerts/rules/inventory.yml:99   InventoryHoldExpirySweeperStalled                                1       4
+            alerts/rules/inventory.yml:117  InventoryHoldExpirySweeperStalled                                1       4
+            alerts/rules/inventory.yml:131  outcome:inventory_allocation_lock_acquisitions:increase30m       1       ·
+            alerts/rules/inventory.yml:153  InventoryLockTimeoutsHigh                                        1       2
+            alerts/rules/platform.yml:9     DatabaseFailover                                                 4       4
+            alerts/rules/platform.yml:33    TargetDown                                                       3       3
+            coverage: 21 of 21 branches, 100.0 %
+            --- stderr
+        "#]],
     );
 }
 

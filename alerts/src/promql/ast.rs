@@ -5,7 +5,7 @@ use super::token::Kind;
 
 /// An expression and the byte at which it starts.
 #[derive(Debug, Clone)]
-pub(super) struct Expr {
+pub(crate) struct Expr {
     pub at: usize,
     /// Levels of nesting below and with this one; the parser bounds it, so that walks may recurse.
     pub depth: usize,
@@ -13,7 +13,7 @@ pub(super) struct Expr {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum ExprKind {
+pub(crate) enum ExprKind {
     Number(f64),
     Text(Text),
     Paren(Box<Expr>),
@@ -42,10 +42,10 @@ pub(super) enum ExprKind {
 }
 
 /// A string. Escapes may make bytes that are no UTF-8, for which Rust's strings have no room.
-pub(super) type Text = Result<String, Vec<u8>>;
+pub(crate) type Text = Result<String, Vec<u8>>;
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Selector {
+pub(crate) struct Selector {
     /// The name in front of the braces.
     pub name: Option<String>,
     pub matchers: Vec<LabelMatcher>,
@@ -53,7 +53,7 @@ pub(super) struct Selector {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct LabelMatcher {
+pub(crate) struct LabelMatcher {
     pub at: usize,
     pub name: String,
     /// One of `=`, `!=`, `=~`, `!~`.
@@ -62,7 +62,7 @@ pub(super) struct LabelMatcher {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Aggregate {
+pub(crate) struct Aggregate {
     /// In lower case.
     pub op: String,
     pub param: Option<Box<Expr>>,
@@ -72,7 +72,7 @@ pub(super) struct Aggregate {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Binary {
+pub(crate) struct Binary {
     pub op: Kind,
     pub op_at: usize,
     pub op_text: String,
@@ -85,7 +85,7 @@ pub(super) struct Binary {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Group {
+pub(crate) struct Group {
     pub left: bool,
     pub include: Vec<String>,
 }

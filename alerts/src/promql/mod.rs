@@ -11,7 +11,7 @@
 
 mod aggregate;
 mod annotations;
-mod ast;
+pub(crate) mod ast;
 mod binary;
 mod calendar;
 mod check;
@@ -29,12 +29,13 @@ mod range;
 mod relabel;
 mod resolve;
 mod select;
-mod token;
+pub(crate) mod token;
 mod window;
 
 pub use annotations::Annotations;
 pub(crate) use calendar::civil;
 pub use column::Column;
 pub use eval::{Answer, EvalFailure, Options, Query};
+pub(crate) use parse::parse;
 pub use plan::{QueryError, ResultType};
 pub use select::Source;

@@ -2,7 +2,7 @@
 
 /// What a token is. Operators and keywords carry no text of their own: the text is a slice of the expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     End,
     Comma,
     Colon,

@@ -65,6 +65,8 @@ impl Storage {
                     format!("more than {MAX_SAMPLES} samples are loaded: load fewer or clear");
                 return Err(fail(reason));
             }
+            let known = self.store.find(labels);
+            let known_ms = known.and_then(|series| self.store.last_ms(series));
             for (at, value) in values.iter().enumerate() {
                 let Value::Number(value) = value else {
                     continue;
@@ -73,7 +75,8 @@ impl Storage {
                 if t_ms > MAX_T_MS {
                     return Err(fail("a sample lies past the end of time: 292 years".into()));
                 }
-                if !self.has(labels, t_ms, value) {
+                let new = known_ms.is_none_or(|known_ms| known_ms < t_ms);
+                if new || !self.has(labels, t_ms, value) {
                     let written = self.store.append(labels, t_ms, value);
                     written.map_err(|error| {
                         fail(format!(

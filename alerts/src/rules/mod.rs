@@ -16,6 +16,7 @@ mod source;
 mod state;
 mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::labels::Labels;
@@ -26,6 +27,8 @@ pub use duration::{DurationError, parse_duration};
 pub use evaluate::{EvalError, Evaluation};
 pub use schedule::{Schedule, Up};
 pub use source::RuleError;
+pub(crate) use source::Source;
+pub(crate) use yaml::Place;
 
 /// Rules of any number of files, in the order of the files.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +68,20 @@ pub struct Rule {
     pub labels: Vec<(String, Template)>,
     /// What kind of rule it is.
     pub kind: RuleKind,
+    pub(crate) places: Places,
+}
+
+/// Where the parts of a rule stand in their file.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// Byte of its `alert` or `record`.
+    pub name: usize,
+    pub expr: Place,
+    /// Byte of `for`, where it is set.
+    pub wait: Option<usize>,
+    /// Templates of labels and annotations, by name.
+    pub labels: BTreeMap<String, Place>,
+    pub annotations: BTreeMap<String, Place>,
 }
 
 /// Alerting or recording.
@@ -86,14 +103,7 @@ pub enum RuleKind {
 impl RuleSet {
     /// Reads rule files. A directory stands for the `*.yml` and `*.yaml` in it, sorted by name.
     pub fn load(paths: &[impl AsRef<Path>]) -> Result<RuleSet, Vec<RuleError>> {
-        let mut sources = Vec::new();
-        let mut errors = Vec::new();
-        for path in paths {
-            match load::read(path.as_ref()) {
-                Ok(found) => sources.extend(found),
-                Err(error) => errors.push(error),
-            }
-        }
+        let (sources, mut errors) = read(paths);
         match Self::from_sources(sources.iter().map(|(file, text)| (&**file, &**text))) {
             Ok(set) if errors.is_empty() => Ok(set),
             Ok(_) => Err(errors),
@@ -178,10 +188,27 @@ impl RuleSet {
     }
 }
 
+/// Name and text of rule files, those of directories as [`RuleSet::load`] finds them, and what could not be read.
+pub fn read(paths: &[impl AsRef<Path>]) -> (Vec<(String, String)>, Vec<RuleError>) {
+    let (mut sources, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        match load::read(path.as_ref()) {
+            Ok(found) => sources.extend(found),
+            Err(error) => errors.push(error),
+        }
+    }
+    (sources, errors)
+}
+
 impl Rule {
     /// True for an alerting rule.
     pub fn is_alert(&self) -> bool {
         matches!(self.kind, RuleKind::Alerting { .. })
+    }
+
+    /// True for an alert that fires only after its condition has held for some time.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self.kind, RuleKind::Alerting { for_ms: 1.., .. })
     }
 
     /// True when a template of the rule asks a query, so that it may read any series.

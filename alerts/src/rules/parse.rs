@@ -10,7 +10,7 @@ use super::document::{Fields, Reading};
 use super::duration::parse_duration;
 use super::source::{RuleError, Source};
 use super::yaml::{Content, Documents, Fault, Node};
-use super::{Group, Rule, RuleKind};
+use super::{Group, Places, Rule, RuleKind};
 use crate::labels::NAME;
 use crate::promql::{Query, ResultType};
 use crate::template::Template;
@@ -237,6 +237,14 @@ fn rule(
     let mut labels = shared.clone();
     labels.extend(own);
     let line = reading.source.line(node.at());
+    let place = |texts: &Texts<'_>| {
+        let placed = texts.iter();
+        placed
+            .map(|(name, (_, node))| (name.to_string(), node.place()))
+            .collect()
+    };
+    let (placed_labels, placed_annotations) = (place(&labels), place(&annotations));
+    let named_at = alert.or(record).map_or(node.at(), |(_, node)| node.at());
     let (name, labels, kind) = match (alert, record) {
         (Some((name, _)), None) => {
             let annotations = templates(reading, annotations);
@@ -278,6 +286,13 @@ fn rule(
         query: expr?,
         labels,
         kind,
+        places: Places {
+            name: named_at,
+            expr: fields.get("expr").unwrap_or(node).place(),
+            wait: fields.get("for").map(Node::at),
+            labels: placed_labels,
+            annotations: placed_annotations,
+        },
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use libyaml_safer::ScalarStyle;
 
-use super::yaml::{Content, Node};
+use super::yaml::{Content, Node, Place};
 
 /// What a rule file may not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl RuleError {
 }
 
 /// The text of a file with its lines.
-pub(super) struct Source<'t> {
+pub(crate) struct Source<'t> {
     pub file: &'t str,
     pub text: &'t str,
     /// Byte offset of each line.
@@ -97,18 +97,23 @@ impl<'t> Source<'t> {
         }
     }
 
-    /// The byte of the file at which the byte `offset` of a scalar's value stands. Folding and indentation move white space
-    /// alone, so that the same number of other characters stands before it in both; escapes count as what they mean.
+    /// The byte of the file at which the byte `offset` of a scalar's value stands.
     pub fn within(&self, node: &Node, offset: usize) -> usize {
-        let Content::Scalar { text: value, style } = &node.content else {
-            return node.at();
-        };
+        match &node.content {
+            Content::Scalar { text, .. } => self.inside(&node.place(), text, offset),
+            _ => node.at(),
+        }
+    }
+
+    /// The same of a scalar whose place was kept. Folding and indentation move white space alone, so that the same number of
+    /// other characters stands before the byte in both; escapes count as what they mean.
+    pub fn inside(&self, place: &Place, value: &str, offset: usize) -> usize {
         let value = &value[..value.floor_char_boundary(offset)];
         let mut before = value.chars().filter(|c| !c.is_whitespace()).count();
-        let (mut at, mut raw) = self.body(node, *style);
+        let (mut at, mut raw) = self.body(place);
         let mut end = at;
         while let Some(first) = raw.chars().next() {
-            let (length, blank) = character(raw, *style, first);
+            let (length, blank) = character(raw, place.style, first);
             if !blank {
                 if before == 0 {
                     return at;
@@ -123,12 +128,13 @@ impl<'t> Source<'t> {
     }
 
     /// The raw text of a scalar, without properties, quotes and block header.
-    fn body(&self, node: &Node, style: ScalarStyle) -> (usize, &'t str) {
-        let span = node.span.start.min(self.text.len())..node.span.end.min(self.text.len());
+    fn body(&self, place: &Place) -> (usize, &'t str) {
+        let (start, style) = (place.span.start, place.style);
+        let span = start.min(self.text.len())..place.span.end.min(self.text.len());
         let Some(mut raw) = self.text.get(span) else {
-            return (node.at(), "");
+            return (start, "");
         };
-        let end = node.span.start + raw.len();
+        let end = start + raw.len();
         while raw.starts_with(['&', '!']) {
             let word = raw.find(char::is_whitespace).unwrap_or(raw.len());
             raw = raw[word..].trim_start();

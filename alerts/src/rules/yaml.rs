@@ -20,7 +20,7 @@ const ALIASED_MAX: u64 = 1_000_000;
 
 /// One node of a document.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Bytes of the text, from the first of its properties on.
     pub span: Range<usize>,
     pub content: Content,
@@ -30,15 +30,22 @@ pub(super) struct Node {
 }
 
 #[derive(Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Scalar { text: String, style: ScalarStyle },
     Sequence(Vec<Rc<Node>>),
     Mapping(Vec<(Rc<Node>, Rc<Node>)>),
 }
 
+/// Where a node stands, and how it is written if it is a scalar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub span: Range<usize>,
+    pub style: ScalarStyle,
+}
+
 /// What is no YAML: byte offset and reason.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     pub at: usize,
     pub reason: String,
 }
@@ -53,6 +60,17 @@ fn fault<T>(at: usize, reason: impl Into<String>) -> Result<T, Fault> {
 impl Node {
     pub fn at(&self) -> usize {
         self.span.start
+    }
+
+    pub fn place(&self) -> Place {
+        let style = match &self.content {
+            Content::Scalar { style, .. } => *style,
+            _ => ScalarStyle::Any,
+        };
+        Place {
+            span: self.span.clone(),
+            style,
+        }
     }
 
     pub fn is_null(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What a template will query, read from its steps.
+//! What a template asks for, read from its steps: queries, labels.
 
 use super::parse::{Operand, Pipeline, Step};
 
@@ -39,4 +39,28 @@ fn asked<'s>(pipeline: &'s Pipeline, out: &mut Vec<&'s str>) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// Collects the labels that are written outside of every `if`, `with` and `range`.
+pub(super) fn labels(steps: &[Step], out: &mut Vec<String>) {
+    for step in steps {
+        if let Step::Write(value) | Step::Assign(_, value) = step {
+            shown(value, out);
+        }
+    }
+}
+
+fn shown(pipeline: &Pipeline, out: &mut Vec<String>) {
+    for operand in pipeline.iter().flatten() {
+        match operand {
+            Operand::Variable(name, path) if name == "$labels" && !path.is_empty() => {
+                out.push(path[0].clone())
+            }
+            Operand::Dot(path) if path.len() > 1 && path[0] == "Labels" => {
+                out.push(path[1].clone())
+            }
+            Operand::Group(inner, _) => shown(inner, out),
+            _ => {}
+        }
+    }
 }

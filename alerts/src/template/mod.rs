@@ -97,6 +97,13 @@ impl Template {
         Some(out)
     }
 
+    /// Labels that it shows as they are; what is shown only if a condition holds is left out.
+    pub fn labels(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        asked::labels(&self.steps, &mut out);
+        out
+    }
+
     /// The text as written.
     pub fn text(&self) -> &str {
         &self.text

@@ -37,7 +37,7 @@ struct Parser<'a> {
 }
 
 /// Parses an expression. Types are not checked yet.
-pub(super) fn parse(text: &str) -> Result<Expr, QueryError> {
+pub(crate) fn parse(text: &str) -> Result<Expr, QueryError> {
     if text.len() > LENGTH_MAX {
         let reason = format!("expression is longer than {LENGTH_MAX} bytes");
         return Err(QueryError::syntax(text, 0, reason));
