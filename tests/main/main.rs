@@ -11,6 +11,7 @@ mod edges;
 mod export;
 mod program;
 mod promqltest;
+mod routing;
 mod schema;
 mod test_rules;
 mod tidy;
