@@ -145,6 +145,13 @@ fn the_shipped_rules_carry_the_severity_that_decides_their_route() {
     }
 }
 
+/// Waits a moment; true.
+#[expect(clippy::disallowed_methods, reason = "a real server needs real time")]
+fn pause() -> bool {
+    thread::sleep(PAUSE);
+    true
+}
+
 /// A running Alertmanager; dropping it stops it.
 struct Server {
     child: Child,
@@ -181,10 +188,7 @@ impl Server {
                 .is_ok_and(|output| output.status.success())
         };
         assert!(
-            (0..PATIENCE).any(|_| ready() || {
-                thread::sleep(PAUSE);
-                false
-            }),
+            (0..PATIENCE).any(|_| ready() || !pause()),
             "Alertmanager does not answer"
         );
         server
@@ -250,12 +254,7 @@ fn only_consequences_are_held_back_and_never_by_what_fewer_hear_of() {
             server.fire(id, severity);
         }
         let wanted: BTreeSet<String> = consequences.iter().map(|id| id.to_string()).collect();
-        let seen = (0..PATIENCE).any(|_| {
-            server.held_back() == wanted || {
-                thread::sleep(PAUSE);
-                false
-            }
-        });
+        let seen = (0..PATIENCE).any(|_| server.held_back() == wanted || !pause());
         assert!(
             seen,
             "{cause}: {:?} instead of {wanted:?}",
