@@ -131,12 +131,16 @@ impl Compensated {
         }
     }
 
-    /// Knuth's error of an addition, which is Neumaier's without a branch: what the sum loses is exact in both.
+    /// What the sum loses is what the smaller one loses. (Knuth's way to it needs no comparison, but overflows near the largest
+    /// numbers.)
     #[inline]
     pub fn add(&mut self, term: f64) {
         let total = self.sum + term;
-        let added = total - self.sum;
-        self.rest += (self.sum - (total - added)) + (term - added);
+        let (large, small) = match self.sum.abs() >= term.abs() {
+            true => (self.sum, term),
+            false => (term, self.sum),
+        };
+        self.rest += (large - total) + small;
         self.sum = total;
     }
 
@@ -355,6 +359,13 @@ mod tests {
             4 => any::<f64>(),
             1 => prop::sample::select(edges.to_vec()),
         ]
+    }
+
+    #[test]
+    fn sums_near_the_largest_numbers_do_not_overflow_on_the_way() {
+        let mut sum = Compensated::default();
+        [7.142215339346609e307, f64::MIN].map(|term| sum.add(term));
+        assert_eq!(sum.value(), neumaier(&[7.142215339346609e307, f64::MIN]));
     }
 
     proptest! {
