@@ -73,11 +73,8 @@ pub fn observe(recording: &Recording, duration: Nanos) -> Result<Observed, Strin
         }
     }
     let schedule = Schedule {
-        start_ms: unix_ms(0),
-        end_ms: unix_ms(duration),
-        default_interval_ms: INTERVAL_MS,
         up: up_intervals(&evaluator, duration),
-        snapshots: Vec::new(),
+        ..Schedule::steady(unix_ms(0), unix_ms(duration), INTERVAL_MS)
     };
     Ok(Observed {
         ingest,

@@ -45,8 +45,8 @@
 //! - Absence inside columns is the stale marker's bit pattern, which no arithmetic yields. Any other NaN is a value.
 //! - Only [`rules::RuleSet::load`] touches the disk.
 //!
-//! Deliberately absent: native histograms, remote storage, notification routing, evaluation jitter between groups (every
-//! group starts at the schedule's start).
+//! Deliberately absent: native histograms, remote storage, notification routing, groups that run at the same time (at one
+//! instant they run in order).
 
 pub mod exposition;
 pub mod labels;

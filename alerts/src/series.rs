@@ -50,6 +50,8 @@ struct Entry {
     column: u32,
     starts: Vec<u32>,
     values: Vec<f64>,
+    /// Its column is its own for good.
+    detached: bool,
 }
 
 /// All series of one recording.
@@ -110,6 +112,7 @@ impl SeriesStore {
             column: column.0,
             starts: Vec::new(),
             values: Vec::new(),
+            detached: false,
         });
         id
     }
@@ -181,8 +184,28 @@ impl SeriesStore {
         Ok(series)
     }
 
+    /// Gives a series instants of its own, whoever wrote it until now.
+    pub(crate) fn detach(&mut self, series: SeriesId) {
+        if !self.series[series.0 as usize].detached {
+            self.leave_column(series);
+            self.series[series.0 as usize].detached = true;
+        }
+    }
+
+    /// The last sample of a series that has instants of its own.
+    pub(crate) fn last(&self, series: SeriesId) -> Option<(i64, f64)> {
+        let entry = &self.series[series.0 as usize];
+        let last_ms = self.columns[entry.column as usize].last()?;
+        Some((*last_ms, *entry.values.last()?))
+    }
+
     /// A sample of a series that follows no other's instants.
-    fn push(&mut self, series: SeriesId, t_ms: i64, value: f64) -> Result<(), OutOfOrder> {
+    pub(crate) fn push(
+        &mut self,
+        series: SeriesId,
+        t_ms: i64,
+        value: f64,
+    ) -> Result<(), OutOfOrder> {
         self.advance(self.column_of(series), t_ms)
             .map_err(|error| OutOfOrder {
                 labels: self.labels(series).to_string(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use super::state::{Holding, Live, Machine, Seen, Timing};
-use super::{Group, Rule, RuleSet};
+use super::{Group, Rule, RuleKind, RuleSet};
 use crate::labels::{Labels, NAME};
 use crate::number::is_stale;
 use crate::promql::{Answer, Column, Options, Query, Source};
@@ -22,7 +22,30 @@ pub(super) struct AlertStep<'a> {
     pub options: &'a Options,
 }
 
-impl AlertStep<'_> {
+impl<'a> AlertStep<'a> {
+    /// None for a recording rule.
+    pub fn of(
+        group: &'a Group,
+        rule: &'a Rule,
+        (at, place): (usize, usize),
+        options: &'a Options,
+    ) -> Option<Self> {
+        let RuleKind::Alerting { annotations, .. } = &rule.kind else {
+            return None;
+        };
+        Some(AlertStep {
+            group,
+            rule,
+            place: RuleAt {
+                group: at,
+                rule: place,
+            },
+            timing: Timing::of(rule)?,
+            annotations,
+            options,
+        })
+    }
+
     /// Labels per column, where no label is a template that could depend on the value or on other series.
     pub fn fixed_labels(&self, columns: &[Column]) -> Option<Vec<Labels>> {
         if !self

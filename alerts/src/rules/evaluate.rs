@@ -11,9 +11,9 @@ use thiserror::Error;
 
 use super::alerting::{AlertStep, Shown};
 use super::record::Recorder;
-use super::schedule::{Schedule, Up, answers};
+use super::schedule::{Schedule, Waking, answers};
 use super::state::{Machine, Timing};
-use super::{Group, Rule, RuleKind, RuleSet};
+use super::{Group, Rule, RuleSet};
 use crate::labels::{Labels, NAME};
 use crate::number::{STALE, is_stale};
 use crate::promql::{Column, Options, Source};
@@ -45,12 +45,12 @@ pub struct Evaluation {
     pub timeline: Timeline,
     /// Series that rules wrote (recorded ones, `ALERTS`, `ALERTS_FOR_STATE`); read them together with
     /// [`Source::layered`].
-    pub recorded: Vec<SeriesStore>,
+    pub recorded: SeriesStore,
     /// For each of [`Schedule::snapshots`], the alerts that were active after the last evaluation of each rule at or before
     /// that instant, in the order of the rules and then of birth.
     pub snapshots: Vec<Vec<ActiveAlert>>,
-    /// The rules that failed at the first instant at which any did, where the evaluation ended: no snapshot is taken there
-    /// or after.
+    /// The rules that failed: at the first instant at which any did, where the evaluation ended and after which no snapshot is
+    /// taken, or at any instant where it went on.
     pub failures: Vec<EvalError>,
 }
 
@@ -82,32 +82,50 @@ impl RuleSet {
     /// The same up to the first instant at which a rule fails, all rules of that instant included: how promtool runs unit
     /// tests.
     pub fn evaluate_until_failure(&self, store: &SeriesStore, schedule: &Schedule) -> Evaluation {
-        let instants: Vec<Vec<i64>> = self
-            .groups
-            .iter()
-            .map(|group| schedule.instants(group))
-            .collect();
-        if !self.needs_steps() {
+        let instants = schedule.instants(&self.groups);
+        if !schedule.restarts() && !self.needs_steps() {
             let mut run = Run::new(self, store, schedule, &instants);
             let whole = |(group, instants): (usize, &Vec<i64>)| run.group(group, instants);
             if instants.iter().enumerate().all(whole) {
-                return run.finish();
+                return run.finish(false);
             }
             // Which instant failed first is known only instant by instant.
         }
+        self.step(store, schedule, &instants, false)
+    }
+
+    /// The same as a server does it: a rule that fails at an instant writes nothing then, and is evaluated at the next one
+    /// as if this one had been missed.
+    pub fn evaluate_past_failures(&self, store: &SeriesStore, schedule: &Schedule) -> Evaluation {
+        let instants = schedule.instants(&self.groups);
+        self.step(store, schedule, &instants, true)
+    }
+
+    fn step(
+        &self,
+        store: &SeriesStore,
+        schedule: &Schedule,
+        instants: &[Vec<i64>],
+        goes_on: bool,
+    ) -> Evaluation {
         let mut steps: Vec<(i64, usize)> = Vec::new();
         for (group, instants) in instants.iter().enumerate() {
             steps.extend(instants.iter().map(|t| (*t, group)));
         }
         steps.sort_unstable();
-        let mut run = Run::new(self, store, schedule, &instants);
+        let mut run = Run::new(self, store, schedule, instants);
+        let wakings: Vec<_> = instants
+            .iter()
+            .map(|instants| schedule.wakings(instants))
+            .collect();
         for (t_ms, group) in steps {
-            if run.failures.first().is_some_and(|first| first.t_ms < t_ms) {
+            if !goes_on && run.failures.first().is_some_and(|first| first.t_ms < t_ms) {
                 break;
             }
+            run.waking = wakings[group].get(&t_ms).copied();
             run.group(group, &[t_ms]);
         }
-        run.finish()
+        run.finish(goes_on)
     }
 }
 
@@ -115,11 +133,13 @@ struct Run<'a> {
     set: &'a RuleSet,
     store: &'a SeriesStore,
     schedule: &'a Schedule,
-    /// What rules wrote: the first is shared, the others hold what two rules wrote under one label set.
-    recorded: Vec<SeriesStore>,
+    /// What rules wrote.
+    recorded: SeriesStore,
     rules: Vec<Vec<RuleRun>>,
     /// Per group: which snapshots an evaluation at this instant answers.
     answers: Vec<BTreeMap<i64, Vec<usize>>>,
+    /// Whether the instant that is evaluated is one after a start without memory.
+    waking: Option<Waking>,
     failures: Vec<EvalError>,
     evaluations: u64,
 }
@@ -130,7 +150,6 @@ struct RuleRun {
     histories: IndexMap<Labels, AlertHistory>,
     /// What each alert is written as.
     shown: IndexMap<Labels, Shown>,
-    last_ms: Option<i64>,
     /// Index of the snapshot, and what was active.
     snapshots: Vec<(usize, Vec<ActiveAlert>)>,
 }
@@ -147,7 +166,6 @@ impl<'a> Run<'a> {
             recorder: Recorder::default(),
             histories: IndexMap::new(),
             shown: IndexMap::new(),
-            last_ms: None,
             snapshots: Vec::new(),
         };
         let rules = set
@@ -159,74 +177,104 @@ impl<'a> Run<'a> {
             set,
             store,
             schedule,
-            recorded: vec![SeriesStore::new()],
+            recorded: SeriesStore::new(),
             rules,
             answers: instants
                 .iter()
                 .map(|instants| answers(&schedule.snapshots, instants))
                 .collect(),
+            waking: None,
             failures: Vec::new(),
             evaluations: 0,
         }
     }
 
+    fn options(&self) -> Options {
+        Options {
+            subquery_step_ms: self.schedule.default_interval_ms.max(1),
+            ..Options::default()
+        }
+    }
+
     /// Evaluates a group's rules; false when one failed.
     fn group(&mut self, at: usize, instants: &[i64]) -> bool {
-        let group = &self.set.groups[at];
+        let set = self.set;
+        let group = &set.groups[at];
+        let options = self.options();
+        let t_ms = instants.first().copied().unwrap_or_default();
         let mut good = true;
         for (place, rule) in group.rules.iter().enumerate() {
-            if let Err(reason) = self.rule(group, rule, (at, place), instants) {
+            let step = AlertStep::of(group, rule, (at, place), &options);
+            let run = &mut self.rules[at][place];
+            if self.waking == Some(Waking::First) {
+                run.machine.forget();
+                run.recorder.forget();
+            }
+            if let Err(reason) = self.rule((group, rule, (at, place)), step.as_ref(), instants) {
                 good = false;
                 self.failures.push(EvalError {
                     file: group.file.clone(),
                     line: rule.line,
                     group: group.name.clone(),
                     rule: rule.name.clone(),
-                    t_ms: instants.first().copied().unwrap_or_default(),
+                    t_ms,
                     reason,
                 });
+                if let Some(step) = &step {
+                    self.show(step, t_ms);
+                }
             }
+            if self.waking == Some(Waking::First) {
+                self.rules[at][place].close(t_ms);
+            }
+        }
+        if self.waking == Some(Waking::Second) {
+            self.restore(at, t_ms);
         }
         good
     }
 
+    /// Gives the alerts of a group back what storage holds of the time before.
+    fn restore(&mut self, at: usize, t_ms: i64) {
+        let restoration = self.schedule.restoration;
+        let stores = [self.store, &self.recorded];
+        let from_ms = t_ms - restoration.outage_tolerance_ms;
+        for (rule, run) in self.set.groups[at].rules.iter().zip(&mut self.rules[at]) {
+            let Some(timing) = Timing::of(rule) else {
+                continue;
+            };
+            run.machine.restore(timing, restoration, t_ms, |labels| {
+                let labels = labels.with(NAME, "ALERTS_FOR_STATE");
+                let last = |store: &&SeriesStore| {
+                    let samples = store.samples(store.find(&labels)?, from_ms, t_ms);
+                    Some((*samples.t_ms.last()?, *samples.values.last()?))
+                };
+                let found = stores.iter().filter_map(last).max_by_key(|(t, _)| *t);
+                found.filter(|(_, value)| !is_stale(*value))
+            });
+            let answered = self.answers[at].get(&t_ms);
+            let is_answered = |at: &usize| answered.is_some_and(|wanted| wanted.contains(at));
+            for (_, active) in run.snapshots.iter_mut().filter(|(at, _)| is_answered(at)) {
+                for alert in active {
+                    let restored = run.machine.live().find(|live| *live.labels == alert.labels);
+                    alert.active_at_ms =
+                        restored.map_or(alert.active_at_ms, |live| live.active_at_ms);
+                }
+            }
+        }
+    }
+
     fn rule(
         &mut self,
-        group: &Group,
-        rule: &Rule,
-        at: (usize, usize),
+        (group, rule, at): (&Group, &Rule, (usize, usize)),
+        step: Option<&AlertStep<'_>>,
         instants: &[i64],
     ) -> Result<(), String> {
-        let options = Options {
-            subquery_step_ms: self.schedule.default_interval_ms.max(1),
-            ..Options::default()
-        };
-        let columns = self.query(group, rule, &options, instants)?;
+        let columns = self.query(group, rule, &self.options(), instants)?;
         self.evaluations += instants.len() as u64;
-        match &rule.kind {
-            RuleKind::Recording => self.record(group, rule, at, instants, &columns),
-            RuleKind::Alerting {
-                for_ms,
-                keep_firing_for_ms,
-                annotations,
-            } => {
-                let timing = Timing {
-                    for_ms: *for_ms,
-                    keep_firing_for_ms: *keep_firing_for_ms,
-                };
-                let step = AlertStep {
-                    group,
-                    rule,
-                    place: RuleAt {
-                        group: at.0,
-                        rule: at.1,
-                    },
-                    timing,
-                    annotations,
-                    options: &options,
-                };
-                self.alert(&step, instants, &columns)
-            }
+        match step {
+            None => self.record((group, rule), at, instants, &columns),
+            Some(step) => self.alert(step, instants, &columns),
         }
     }
 
@@ -261,19 +309,9 @@ impl<'a> Run<'a> {
         Ok(out.into_values().collect())
     }
 
-    /// Takes note of an evaluation; true when the evaluator lost its memory since the last one.
-    fn restarted(&mut self, (at, place): (usize, usize), t_ms: i64) -> bool {
-        let last_ms = self.rules[at][place].last_ms.replace(t_ms);
-        let since = |up: &Up| {
-            up.restarted && up.from_ms <= t_ms && last_ms.is_some_and(|last| last < up.from_ms)
-        };
-        self.schedule.up.iter().any(since)
-    }
-
     fn record(
         &mut self,
-        group: &Group,
-        rule: &Rule,
+        (group, rule): (&Group, &Rule),
         at: (usize, usize),
         instants: &[i64],
         columns: &[Column],
@@ -288,7 +326,6 @@ impl<'a> Run<'a> {
             })
             .collect();
         for (tick, t_ms) in instants.iter().enumerate() {
-            let restarted = self.restarted(at, *t_ms);
             let mut seen: IndexMap<&Labels, f64> = IndexMap::new();
             for (column, labels) in columns.iter().zip(&labels) {
                 let value = column.values[tick];
@@ -300,9 +337,6 @@ impl<'a> Run<'a> {
             }
             check_limit(group, seen.len(), "series")?;
             let run = &mut self.rules[at.0][at.1];
-            if restarted {
-                run.recorder.forget();
-            }
             let stamp_ms = t_ms - group.query_offset_ms;
             run.recorder
                 .write(&mut self.recorded, stamp_ms, seen.into_iter());
@@ -319,12 +353,7 @@ impl<'a> Run<'a> {
         let fixed = step.fixed_labels(columns);
         let RuleAt { group, rule } = step.place;
         for (tick, t_ms) in instants.iter().enumerate() {
-            let restarted = self.restarted((group, rule), *t_ms);
             let run = &mut self.rules[group][rule];
-            if restarted {
-                run.machine.restart();
-                run.recorder.forget();
-            }
             let holds = columns.iter().any(|column| !is_stale(column.values[tick]));
             if !holds && run.machine.is_idle() && run.recorder.is_idle() {
                 run.machine.tick(step.timing, *t_ms, &[], |_, _| {});
@@ -334,27 +363,24 @@ impl<'a> Run<'a> {
                 let source = layered(self.store, &self.recorded).until(*t_ms);
                 step.holding(columns, fixed.as_deref(), (tick, *t_ms), &source, self.set)?
             };
-            // What the evaluator remembered is not restored before its second evaluation has ended.
-            let restoring = run.machine.is_restoring();
             let mut changes: Vec<(Labels, Transition)> = Vec::new();
             run.machine
                 .tick(step.timing, *t_ms, &holding, |labels, change| {
                     changes.push((labels.clone(), change))
                 });
-            let source = layered(self.store, &self.recorded).until(*t_ms);
-            run.note(step, changes, &source, self.set);
             if let Err(reason) = check_limit(step.group, run.machine.live().count(), "alerts") {
                 run.machine.forget();
+                run.close(*t_ms);
                 return Err(reason);
             }
-            if let Some(wanted) = self.answers[group].get(t_ms) {
-                let active = step.active(&run.machine, &source, self.set);
-                run.snapshots
-                    .extend(wanted.iter().map(|at| (*at, active.clone())));
-            }
-            let written = match restoring {
-                true => Vec::new(),
-                false => step.series(&run.machine, &mut run.shown),
+            let source = layered(self.store, &self.recorded).until(*t_ms);
+            run.note(step, changes, &source, self.set);
+            self.show(step, *t_ms);
+            let run = &mut self.rules[group][rule];
+            // What the evaluator remembered is not restored before its second evaluation has ended.
+            let written = match self.waking {
+                Some(_) => Vec::new(),
+                None => step.series(&run.machine, &mut run.shown),
             };
             run.recorder.write(
                 &mut self.recorded,
@@ -365,12 +391,26 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Evaluation {
+    /// Takes the snapshots that this evaluation answers.
+    fn show(&mut self, step: &AlertStep<'_>, t_ms: i64) {
+        let RuleAt { group, rule } = step.place;
+        let Some(wanted) = self.answers[group].get(&t_ms) else {
+            return;
+        };
+        let source = layered(self.store, &self.recorded).until(t_ms);
+        let run = &mut self.rules[group][rule];
+        let active = step.active(&run.machine, &source, self.set);
+        let taken = wanted.iter().map(|at| (*at, active.clone()));
+        run.snapshots.extend(taken);
+    }
+
+    fn finish(self, went_on: bool) -> Evaluation {
         let mut alerts = Vec::new();
         let mut snapshots = vec![Vec::new(); self.schedule.snapshots.len()];
         for rule in self.rules.into_iter().flatten() {
             alerts.extend(rule.histories.into_values());
             let failed_ms = self.failures.first().map(|first| first.t_ms);
+            let failed_ms = failed_ms.filter(|_| !went_on);
             for (at, active) in rule.snapshots {
                 let wanted = self.schedule.snapshots[at];
                 if failed_ms.is_none_or(|failed| wanted < failed) {
@@ -410,17 +450,39 @@ impl RuleRun {
             {
                 history.annotations = step.annotations(seen, source, set);
             }
-            history.transitions.push(change);
+            let last = history.transitions.last().map(|last| last.state);
+            // What fires again at once after a restart never ended.
+            if last != Some(AlertState::Firing) || change.state != AlertState::Firing {
+                history.transitions.push(change);
+            }
+        }
+    }
+
+    /// Ends what was active and, after the evaluator forgot it, is not any more.
+    fn close(&mut self, t_ms: i64) {
+        for (labels, history) in &mut self.histories {
+            let Some(last) = history.transitions.last().copied() else {
+                continue;
+            };
+            let state = match last.state {
+                _ if self.machine.is_live(labels) => continue,
+                AlertState::Firing => AlertState::Resolved,
+                AlertState::Pending => AlertState::Inactive,
+                AlertState::Resolved | AlertState::Inactive => continue,
+            };
+            history.transitions.push(Transition {
+                t_ms,
+                state,
+                ..last
+            });
         }
     }
 }
 
-fn layered<'s>(store: &'s SeriesStore, recorded: &'s [SeriesStore]) -> Source<'s> {
-    Source::layered(
-        std::iter::once(store)
-            .chain(recorded.iter().filter(|store| !store.is_empty()))
-            .collect(),
-    )
+fn layered<'s>(store: &'s SeriesStore, recorded: &'s SeriesStore) -> Source<'s> {
+    let mut stores = vec![store];
+    stores.extend((!recorded.is_empty()).then_some(recorded));
+    Source::layered(stores)
 }
 
 fn check_limit(group: &Group, count: usize, what: &str) -> Result<(), String> {

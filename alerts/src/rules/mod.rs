@@ -25,7 +25,7 @@ use crate::template::Template;
 
 pub use duration::{DurationError, parse_duration};
 pub use evaluate::{EvalError, Evaluation};
-pub use schedule::{Schedule, Up};
+pub use schedule::{Restoration, Schedule, Slots, Up};
 pub use source::RuleError;
 pub(crate) use source::Source;
 pub(crate) use yaml::Place;

@@ -1,5 +1,7 @@
 //! Series that rules write.
 
+use std::cmp::Ordering;
+
 use indexmap::IndexMap;
 
 use crate::labels::Labels;
@@ -10,9 +12,8 @@ use crate::series::{ColumnId, SeriesId, SeriesStore};
 #[derive(Default)]
 pub(super) struct Recorder {
     column: Option<ColumnId>,
-    own: Option<(usize, ColumnId)>,
     /// Series that were written in the last evaluation, with its instant.
-    live: IndexMap<(usize, SeriesId), i64>,
+    live: IndexMap<SeriesId, i64>,
 }
 
 impl Recorder {
@@ -29,38 +30,42 @@ impl Recorder {
     /// Writes one evaluation's samples; what is missing since the last one goes stale.
     pub fn write<'l>(
         &mut self,
-        stores: &mut Vec<SeriesStore>,
+        store: &mut SeriesStore,
         t_ms: i64,
         samples: impl Iterator<Item = (&'l Labels, f64)>,
     ) {
-        let column = *self.column.get_or_insert_with(|| stores[0].add_column());
-        // Instants of one rule ascend, so its columns take them.
-        let _ = stores[0].advance(column, t_ms);
-        if let Some((at, column)) = self.own {
-            let _ = stores[at].advance(column, t_ms);
-        }
+        let column = *self.column.get_or_insert_with(|| store.add_column());
+        // Instants of one rule ascend, so its column takes them.
+        let _ = store.advance(column, t_ms);
         for (labels, value) in samples {
-            let shared = stores[0].intern(labels, column);
-            let place = if stores[0].column_of(shared) == column {
-                (0, shared)
-            } else {
-                let (at, column) = *self.own.get_or_insert_with(|| {
-                    let mut store = SeriesStore::new();
-                    let column = store.add_column();
-                    let _ = store.advance(column, t_ms);
-                    stores.push(store);
-                    (stores.len() - 1, column)
-                });
-                (at, stores[at].intern(labels, column))
-            };
-            stores[place.0].set(place.1, value);
-            self.live.insert(place, t_ms);
+            let series = store.intern(labels, column);
+            if put(store, column, series, t_ms, value) {
+                self.live.insert(series, t_ms);
+            }
         }
-        self.live.retain(|(at, series), last| {
+        self.live.retain(|series, last| {
             if *last != t_ms {
-                stores[*at].set(*series, STALE);
+                put(store, column, *series, t_ms, STALE);
             }
             *last == t_ms
         });
+    }
+}
+
+/// Writes a sample as Prometheus' storage does. Of a series that others write too, it takes none that is before the last
+/// one, nor another value at the same instant: false, and the rule counts as not having written it.
+fn put(store: &mut SeriesStore, column: ColumnId, series: SeriesId, t_ms: i64, value: f64) -> bool {
+    if store.column_of(series) == column {
+        store.set(series, value);
+        return true;
+    }
+    store.detach(series);
+    let Some((last_ms, last)) = store.last(series) else {
+        return store.push(series, t_ms, value).is_ok();
+    };
+    match last_ms.cmp(&t_ms) {
+        Ordering::Less => store.push(series, t_ms, value).is_ok(),
+        Ordering::Equal => last.to_bits() == value.to_bits(),
+        Ordering::Greater => false,
     }
 }

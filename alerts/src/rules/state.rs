@@ -5,21 +5,36 @@
 
 use indexmap::IndexMap;
 
+use super::schedule::Restoration;
+use super::{Rule, RuleKind};
 use crate::labels::Labels;
 use crate::timeline::{AlertState, Transition};
 
 /// A resolved alert is kept this long, so that its return is a return of the same alert.
 const RESOLVED_KEPT_MS: i64 = 15 * 60 * 1000;
-/// After a restart, an alert whose `for` was nearly over waits at least this long.
-const GRACE_MS: i64 = 10 * 60 * 1000;
-/// After a longer outage nothing is restored.
-const OUTAGE_TOLERANCE_MS: i64 = 60 * 60 * 1000;
 
 /// How a rule turns conditions into alerts, milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timing {
     pub for_ms: i64,
     pub keep_firing_for_ms: i64,
+}
+
+impl Timing {
+    /// None for a recording rule.
+    pub fn of(rule: &Rule) -> Option<Self> {
+        match rule.kind {
+            RuleKind::Recording => None,
+            RuleKind::Alerting {
+                for_ms,
+                keep_firing_for_ms,
+                ..
+            } => Some(Timing {
+                for_ms,
+                keep_firing_for_ms,
+            }),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -58,9 +73,6 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     alerts: IndexMap<Labels, Alert>,
-    /// After a restart: what was active before, when that was last evaluated, evaluations since.
-    restore: Option<(IndexMap<Labels, Alert>, i64, u32)>,
-    last_ms: Option<i64>,
 }
 
 /// An alert that is active after an evaluation: labels, firing, and since when its condition holds.
@@ -73,12 +85,6 @@ pub(super) struct Live<'a> {
 }
 
 impl Machine {
-    /// The evaluator lost its memory: states begin anew and are restored as Prometheus does from `ALERTS_FOR_STATE`.
-    pub fn restart(&mut self) {
-        let before = std::mem::take(&mut self.alerts);
-        self.restore = self.last_ms.map(|last_ms| (before, last_ms, 0));
-    }
-
     /// One evaluation: the alerts whose condition holds, each with its value. Reports every change.
     pub fn tick(
         &mut self,
@@ -88,7 +94,6 @@ impl Machine {
         mut report: impl FnMut(&Labels, Transition),
     ) {
         if holding.is_empty() && self.is_idle() {
-            self.last_ms = Some(t_ms);
             return;
         }
         let mut seen: IndexMap<&Labels, ()> = IndexMap::with_capacity(holding.len());
@@ -128,89 +133,71 @@ impl Machine {
             }
         }
         self.alerts.retain(|labels, alert| {
-            if !seen.contains_key(labels) {
-                return alert.miss(timing, t_ms, labels, &mut report);
+            if !seen.contains_key(labels) && !alert.miss(timing, t_ms, labels, &mut report) {
+                return false;
             }
-            if alert.state == State::Pending && t_ms - alert.active_at_ms >= timing.for_ms {
-                alert.state = State::Firing;
-                report(
-                    labels,
-                    Transition {
-                        t_ms,
-                        state: AlertState::Firing,
-                        value: alert.seen.value,
-                    },
-                );
+            let waited = t_ms - alert.active_at_ms >= timing.for_ms;
+            let state = match alert.state {
+                State::Pending if waited => AlertState::Firing,
+                // It fired before it was restored, which gave it a later beginning.
+                State::Firing if !waited => AlertState::Pending,
+                _ => return true,
+            };
+            alert.state = match state {
+                AlertState::Firing => State::Firing,
+                _ => State::Pending,
+            };
+            if state == AlertState::Pending {
+                alert.keep_since_ms = None;
             }
+            let value = alert.seen.value;
+            report(labels, Transition { t_ms, state, value });
             true
         });
-        self.restored(timing, t_ms, &mut report);
-        self.last_ms = Some(t_ms);
     }
 
-    /// After the second evaluation since a restart, pending alerts get back the time they had already waited.
-    fn restored(
+    /// After the second evaluation since a restart, alerts get back the time that they had already waited. `stored` answers
+    /// the last sample of an alert's `ALERTS_FOR_STATE`: its instant and since when the alert is active, in seconds.
+    pub fn restore(
         &mut self,
         timing: Timing,
+        restoration: Restoration,
         t_ms: i64,
-        report: &mut impl FnMut(&Labels, Transition),
+        stored: impl Fn(&Labels) -> Option<(i64, f64)>,
     ) {
-        let Some((before, down_ms, evaluations)) = &mut self.restore else {
-            return;
-        };
-        *evaluations += 1;
-        if *evaluations == 1 {
-            // What was active and is not any more ended while nobody looked.
-            for (labels, alert) in before
-                .iter()
-                .filter(|(labels, _)| !self.alerts.contains_key(*labels))
-            {
-                if let Some(state) = alert.ended() {
-                    report(
-                        labels,
-                        Transition {
-                            t_ms,
-                            state,
-                            value: alert.seen.value,
-                        },
-                    );
-                }
-            }
+        let grace_ms = restoration.grace_ms;
+        if timing.for_ms < grace_ms {
             return;
         }
-        let (before, down_ms) = (std::mem::take(before), *down_ms);
-        self.restore = None;
-        if timing.for_ms < GRACE_MS || t_ms - down_ms > OUTAGE_TOLERANCE_MS {
-            return;
-        }
+        // The server looks at its clock, which is past the evaluation's instant by then.
+        let now_ms = t_ms + 1;
         for (labels, alert) in &mut self.alerts {
-            let Some(old) = before
-                .get(labels)
-                .filter(|old| old.state != State::Resolved)
-            else {
+            let Some((last_ms, since)) = stored(labels) else {
                 continue;
             };
-            // The series holds whole seconds.
-            let active_ms = old.active_at_ms.div_euclid(1000) * 1000;
+            let down_ms = last_ms.div_euclid(1000) * 1000;
+            // The series is read from storage, which may hold anything.
+            let active_ms = since.clamp(-1e12, 1e12) as i64 * 1000;
             let remaining = timing.for_ms - (down_ms - active_ms);
             alert.active_at_ms = if remaining <= 0 {
                 active_ms
-            } else if remaining < GRACE_MS {
-                t_ms + GRACE_MS - timing.for_ms
+            } else if remaining < grace_ms {
+                now_ms + grace_ms - timing.for_ms
             } else {
-                active_ms + (t_ms - down_ms)
+                active_ms + (now_ms - down_ms)
             };
         }
     }
 
-    /// True until what was active before a restart is restored.
-    pub fn is_restoring(&self) -> bool {
-        self.restore.is_some()
+    /// Nothing is active or kept: without a condition that holds, an evaluation changes nothing.
+    pub fn is_idle(&self) -> bool {
+        self.alerts.is_empty()
     }
 
-    /// Nothing is active, kept or waiting to be restored: without a condition that holds, an evaluation changes nothing.
-    pub fn is_idle(&self) -> bool {
-        self.alerts.is_empty() && self.restore.is_none()
+    /// True for an alert that is pending or firing.
+    pub fn is_live(&self, labels: &Labels) -> bool {
+        let alert = self.alerts.get(labels);
+        alert.is_some_and(|alert| alert.state != State::Resolved)
     }
 
     /// No alert is active any more, and none was.
@@ -290,7 +277,7 @@ impl Alert {
 mod tests {
     use super::*;
 
-    /// `x` holds, `.` does not, at 15 s steps; `!` restarts before the next step. Answers each change with its second.
+    /// `x` holds, `.` does not, at 15 s steps. Answers each change with its second.
     fn life(for_s: i64, keep_s: i64, steps: &str) -> String {
         let timing = Timing {
             for_ms: for_s * 1000,
@@ -304,10 +291,6 @@ mod tests {
             value: 1.0,
         }];
         for step in steps.chars().filter(|step| !step.is_whitespace()) {
-            if step == '!' {
-                machine.restart();
-                continue;
-            }
             let now = if step == 'x' { &holding[..] } else { &[] };
             machine.tick(timing, t_ms, now, |_, change| {
                 out.push(format!(
@@ -348,22 +331,5 @@ mod tests {
                 "for {for_s} keep {keep_s}: {steps}"
             );
         }
-    }
-
-    #[test]
-    fn a_restart_gives_waiting_time_back_to_long_alerts_only() {
-        // for: 1m is below the grace period: it waits anew.
-        assert_eq!(life(60, 0, "xxx!xxxxx"), "pending@0 pending@45 firing@105");
-        // for: 20m, 15 min of it served: after the restart the grace period of 10 min remains.
-        let steps = format!("{}!{}", "x".repeat(61), "x".repeat(60));
-        assert_eq!(life(1200, 0, &steps), "pending@0 pending@915 firing@1530");
-        // It was firing: it fires again as soon as it is restored.
-        let steps = format!("{}!{}", "x".repeat(81), "xxxx");
-        assert_eq!(
-            life(1200, 0, &steps),
-            "pending@0 firing@1200 pending@1215 firing@1245"
-        );
-        // It ended while nobody looked.
-        assert_eq!(life(0, 0, "x!."), "firing@0 resolved@15");
     }
 }

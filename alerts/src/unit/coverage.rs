@@ -133,13 +133,13 @@ impl Coverage {
     }
 
     /// A test ended with these series written by rules.
-    pub(super) fn recorded(&mut self, rules: &RuleSet, stores: &[SeriesStore]) {
+    pub(super) fn recorded(&mut self, rules: &RuleSet, store: &SeriesStore) {
         for group in rules.groups() {
             for (at, rule) in group.rules.iter().enumerate() {
                 let key = (group.file.clone(), group.name.clone(), at);
                 if let Some(seen) = self.rules.get_mut(&key)
                     && !rule.is_alert()
-                    && stores.iter().any(|store| wrote(rule, store))
+                    && wrote(rule, store)
                 {
                     seen.active += 1;
                 }

@@ -92,7 +92,7 @@ pub(super) fn run(
             run.alerts(look, active);
         }
     }
-    let sources = std::iter::once(&store).chain(&evaluation.recorded);
+    let sources = std::iter::once(&store).chain([&evaluation.recorded]);
     let source = Source::layered(sources.collect());
     match failed_ms {
         Some(_) => run.rules(&evaluation),
@@ -287,9 +287,9 @@ fn samples(answer: Answer) -> Result<Vec<(Labels, f64)>, String> {
 }
 
 /// All samples but stale markers, as Prometheus writes a range vector.
-fn dump(store: &SeriesStore, recorded: &[SeriesStore]) -> String {
+fn dump(store: &SeriesStore, recorded: &SeriesStore) -> String {
     let mut series: Vec<(Labels, String)> = Vec::new();
-    for store in std::iter::once(store).chain(recorded) {
+    for store in std::iter::once(store).chain([recorded]) {
         for id in store.all() {
             let samples = store.samples(id, i64::MIN, i64::MAX).without_stale();
             let mut text = String::new();

@@ -78,7 +78,8 @@ impl fmt::Display for When {
 /// Asks the server.
 pub fn theirs(server: &Server, query: &str, when: When) -> Reply {
     let answer = match when {
-        When::At(t_ms) => server.api(
+        When::At(t_ms) => api(
+            server,
             "/api/v1/query",
             &[("query", query), ("time", &seconds(t_ms))],
         ),
@@ -86,7 +87,8 @@ pub fn theirs(server: &Server, query: &str, when: When) -> Reply {
             start_ms,
             end_ms,
             step_ms,
-        } => server.api(
+        } => api(
+            server,
             "/api/v1/query_range",
             &[
                 ("query", query),
@@ -109,6 +111,35 @@ pub fn theirs(server: &Server, query: &str, when: When) -> Reply {
         }
         None => panic!("no result type: {answer}"),
     }
+}
+
+/// Asks the HTTP API; an answer that is an error is an answer too.
+fn api(server: &Server, path: &str, parameters: &[(&str, &str)]) -> Value {
+    let pairs = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={}", encoded(value)));
+    let body = pairs.collect::<Vec<_>>().join("&");
+    let header = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let answer = server.request("POST", path, header, body.as_bytes());
+    let (status, body) =
+        answer.unwrap_or_else(|error| panic!("{path} {parameters:?}: {error}\n{}", server.log()));
+    serde_json::from_slice(&body).unwrap_or_else(|error| {
+        let body = String::from_utf8_lossy(&body);
+        panic!(
+            "{path} {parameters:?}: {status} {error}: {body}\n{}",
+            server.log()
+        )
+    })
+}
+
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric();
+    text.bytes()
+        .map(|byte| match plain(byte) {
+            true => (byte as char).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 fn one(kind: &str, series: &Value) -> (Labels, Samples) {

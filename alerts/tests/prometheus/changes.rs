@@ -8,6 +8,7 @@ use std::path::Path;
 use regex::Regex;
 
 use crate::answer::{self, Difference, Reply, When};
+use crate::server::Installation;
 use alerts::openmetrics;
 use alerts::promql::Source;
 use alerts::series::SeriesStore;
@@ -17,6 +18,17 @@ use alerts::series::SeriesStore;
 pub enum Version {
     V2,
     V3,
+}
+
+impl Version {
+    /// Which table of changes is between this server and us: none for one later than those listed.
+    pub fn of(found: &Installation) -> Option<Version> {
+        match &found.version {
+            version if version.starts_with("2.42.") => Some(Version::V2),
+            version if version.starts_with("3.5.") => Some(Version::V3),
+            _ => None,
+        }
+    }
 }
 
 /// One row.
@@ -54,11 +66,12 @@ impl Changes {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let (_, data) = text.split_once("```openmetrics\n").expect("data");
         let (data, _) = data.split_once("```").expect("the end of the data");
-        let (old, new) = text.split_once("\n## ").expect("a second table");
+        let mut parts = text.split("\n## ");
         let table = match version {
-            Version::V2 => old,
-            Version::V3 => new,
+            Version::V2 => parts.next(),
+            Version::V3 => parts.nth(1),
         };
+        let table = table.expect("a table");
         let rows = table.lines().filter(|line| line.starts_with("| "));
         Changes {
             rows: rows.skip(1).map(row).collect(),

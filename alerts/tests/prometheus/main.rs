@@ -6,6 +6,7 @@
 //! `FIREDRILL_DIFFERENTIAL_CASES` sets how many queries are asked of each server, `FIREDRILL_DIFFERENTIAL_SEED` which.
 
 mod answer;
+mod blocks;
 mod changes;
 mod dice;
 mod expr;
@@ -27,42 +28,16 @@ fn number(variable: &str, default: u64) -> u64 {
     })
 }
 
-/// The server of version 2, which must be there where `FIREDRILL_REQUIRE_LIVE` is set.
-fn prometheus_2() -> Option<Installation> {
-    match Installation::find("FIREDRILL_PROMETHEUS", Some("prometheus")) {
-        Ok(found) => Some(found),
-        Err(reason) => {
-            let required = std::env::var("FIREDRILL_REQUIRE_LIVE").as_deref() == Ok("1");
-            assert!(!required, "FIREDRILL_REQUIRE_LIVE is set: {reason}");
-            println!("did not run against Prometheus 2: {reason}");
-            None
-        }
-    }
-}
-
-fn prometheus_3() -> Option<Installation> {
-    match Installation::find("FIREDRILL_PROMETHEUS_3", None) {
-        Ok(found) => {
-            assert!(found.is_3(), "{} is not version 3", found.version);
-            Some(found)
-        }
-        Err(reason) => {
-            println!("did not run against Prometheus 3: {reason}");
-            None
-        }
-    }
-}
-
 #[test]
 fn prometheus_3_gives_the_same_answers() {
-    if let Some(found) = prometheus_3() {
+    if let Some(found) = Installation::of_version_3() {
         search::run(&found);
     }
 }
 
 #[test]
 fn prometheus_2_differs_only_as_listed() {
-    if let Some(found) = prometheus_2() {
+    if let Some(found) = Installation::of_version_2() {
         search::run(&found);
     }
 }
@@ -83,12 +58,15 @@ fn each_listed_change_shows_itself() {
             check("here", &row.query, changes.here(row, &store), &row.since);
         }
     }
-    for found in prometheus_2().into_iter().chain(prometheus_3()) {
-        let server = found.start(tables[0].1.data.as_bytes());
+    for found in Installation::of_version_2()
+        .into_iter()
+        .chain(Installation::of_version_3())
+    {
+        let server = blocks::serve(&found, tables[0].1.data.as_bytes());
         for (version, changes) in &tables {
             for row in &changes.rows {
                 let got = changes::shown(&answer::theirs(&server, &row.query, row.when));
-                match (found.table(), version) {
+                match (Version::of(&found), version) {
                     (Some(own), version) if own == *version => {
                         check(&found.version, &row.query, got, &row.before);
                     }

@@ -3,6 +3,19 @@
 
 use alerts::labels::Labels;
 
+use crate::server::Server;
+
+/// Sends a request: the only way by which stale markers can be given to a server.
+pub fn send(server: &Server, body: &[u8]) {
+    let headers = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
+        X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
+    let (status, answer) = server
+        .request("POST", "/api/v1/write", headers, body)
+        .expect("the server answers");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(status / 100 == 2, "remote write: {status} {answer}");
+}
+
 /// A request for these samples of these series.
 pub fn request<'a>(series: impl Iterator<Item = (&'a Labels, Vec<(i64, f64)>)>) -> Vec<u8> {
     let mut out = Vec::new();

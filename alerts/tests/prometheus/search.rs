@@ -4,7 +4,7 @@ use alerts::openmetrics;
 use alerts::promql::{Query, Source};
 
 use crate::answer::{self, Difference, Reply, When};
-use crate::changes::Changes;
+use crate::changes::{Changes, Version};
 use crate::dice::Dice;
 use crate::expr::{Expr, Kind};
 use crate::number;
@@ -37,7 +37,7 @@ struct Search<'a> {
 pub fn run(installation: &Installation) {
     let seed = number("FIREDRILL_DIFFERENTIAL_SEED", 1);
     let cases = number("FIREDRILL_DIFFERENTIAL_CASES", CASES);
-    let changes = installation.table().map(Changes::after);
+    let changes = Version::of(installation).map(Changes::after);
     let worlds = world::worlds(seed);
     let server = world::start(installation, &worlds);
     // Prometheus 2 counts both bounds of a range in: it is asked where no bound meets a sample.

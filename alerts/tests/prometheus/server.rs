@@ -1,18 +1,17 @@
-//! A real Prometheus on a free port over a folder of its own; it is stopped and the folder removed when dropped, by a panic too.
+//! A real Prometheus on a free port over a folder of its own; it is killed when dropped, by a panic too, and the folder removed
+//! with the last that holds it.
 //!
 //! HTTP is 1.0 over a plain connection per request: the server answers in one piece and closes.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::changes::Version;
 
 /// Readiness is asked for this often…
 const PATIENCE: u32 = 600;
@@ -24,14 +23,41 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// A Prometheus installation: the server and its promtool.
 pub struct Installation {
     server: PathBuf,
-    promtool: PathBuf,
+    pub promtool: PathBuf,
     /// Such as `2.42.0+ds`.
     pub version: String,
 }
 
 impl Installation {
+    /// The server of version 2, which must be there where `FIREDRILL_REQUIRE_LIVE` is set.
+    pub fn of_version_2() -> Option<Installation> {
+        match Installation::find("FIREDRILL_PROMETHEUS", Some("prometheus")) {
+            Ok(found) => Some(found),
+            Err(reason) => {
+                let required = std::env::var("FIREDRILL_REQUIRE_LIVE").as_deref() == Ok("1");
+                assert!(!required, "FIREDRILL_REQUIRE_LIVE is set: {reason}");
+                println!("did not run against Prometheus 2: {reason}");
+                None
+            }
+        }
+    }
+
+    /// The server of version 3, where one is named.
+    pub fn of_version_3() -> Option<Installation> {
+        match Installation::find("FIREDRILL_PROMETHEUS_3", None) {
+            Ok(found) => {
+                assert!(found.is_3(), "{} is not version 3", found.version);
+                Some(found)
+            }
+            Err(reason) => {
+                println!("did not run against Prometheus 3: {reason}");
+                None
+            }
+        }
+    }
+
     /// The server that the variable names; `default` is looked for on the path when it is not set.
-    pub fn find(variable: &str, default: Option<&str>) -> Result<Installation, String> {
+    fn find(variable: &str, default: Option<&str>) -> Result<Installation, String> {
         let server = match (std::env::var_os(variable), default) {
             (Some(path), _) => PathBuf::from(path),
             (None, Some(name)) => on_path(name).ok_or(format!(
@@ -66,42 +92,35 @@ impl Installation {
         })
     }
 
-    /// Which table of changes is between this server and us: none for one later than those listed.
-    pub fn table(&self) -> Option<Version> {
-        match &self.version {
-            version if version.starts_with("2.42.") => Some(Version::V2),
-            version if version.starts_with("3.5.") => Some(Version::V3),
-            _ => None,
-        }
-    }
-
     pub fn is_3(&self) -> bool {
         self.version.starts_with("3.")
     }
 
-    /// Starts the server over blocks made from this OpenMetrics text.
-    pub fn start(&self, openmetrics: &[u8]) -> Server {
-        let folder = tempfile::Builder::new()
-            .prefix("prometheus")
-            .tempdir()
-            .expect("a temporary folder");
-        let storage = folder.path().join("storage");
-        fs::create_dir(&storage).expect("a storage folder");
-        self.make_blocks(folder.path(), &storage, openmetrics);
-        let config = folder.path().join("prometheus.yml");
-        fs::write(&config, "global: {}\n").expect("a configuration");
-        let log = fs::File::create(folder.path().join("log")).expect("a log");
+    /// Starts the server in a folder that holds `prometheus.yml` and, once it ran, its storage.
+    pub fn start(&self, folder: &Rc<TempDir>, flags: &[&str]) -> Server {
+        let path = folder.path();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path.join("log"))
+            .expect("a log");
         // The port is free now; should another program take it before the server does, the server says so and ends.
         let port = TcpListener::bind(("127.0.0.1", 0))
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
             .port();
         let child = Command::new(&self.server)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", storage.display()))
+            .arg(format!(
+                "--config.file={}",
+                path.join("prometheus.yml").display()
+            ))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                path.join("storage").display()
+            ))
             .arg("--storage.tsdb.retention.time=100y")
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .arg("--web.enable-remote-write-receiver")
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -109,22 +128,10 @@ impl Installation {
         let mut server = Server {
             child,
             port,
-            folder,
+            folder: folder.clone(),
         };
         server.wait();
         server
-    }
-
-    fn make_blocks(&self, folder: &Path, storage: &Path, openmetrics: &[u8]) {
-        let text = folder.join("blocks.om");
-        fs::write(&text, openmetrics).expect("a text to read");
-        let output = Command::new(&self.promtool)
-            .args(["tsdb", "create-blocks-from", "openmetrics"])
-            .args([&text, storage])
-            .output()
-            .expect("promtool starts");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "promtool refuses blocks: {told}");
     }
 }
 
@@ -138,7 +145,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
 pub struct Server {
     child: Child,
     port: u16,
-    folder: TempDir,
+    folder: Rc<TempDir>,
 }
 
 impl Server {
@@ -158,11 +165,11 @@ impl Server {
         panic!("the server is not ready:\n{}", self.log());
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    fn request(
+    pub fn request(
         &self,
         method: &str,
         path: &str,
@@ -184,36 +191,6 @@ impl Server {
             _ => Err(std::io::Error::other("not an HTTP answer")),
         }
     }
-
-    /// Asks the HTTP API; an answer that is an error is an answer too.
-    pub fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
-        let pairs = parameters
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encoded(value)));
-        let body = pairs.collect::<Vec<_>>().join("&");
-        let header = "Content-Type: application/x-www-form-urlencoded\r\n";
-        let answer = self.request("POST", path, header, body.as_bytes());
-        let (status, body) =
-            answer.unwrap_or_else(|error| panic!("{path} {parameters:?}: {error}\n{}", self.log()));
-        serde_json::from_slice(&body).unwrap_or_else(|error| {
-            let body = String::from_utf8_lossy(&body);
-            panic!(
-                "{path} {parameters:?}: {status} {error}: {body}\n{}",
-                self.log()
-            )
-        })
-    }
-
-    /// Sends a remote write request: the only way by which stale markers can be given to a server.
-    pub fn remote_write(&self, body: &[u8]) {
-        let headers = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
-            X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
-        let (status, answer) = self
-            .request("POST", "/api/v1/write", headers, body)
-            .expect("the server answers");
-        let answer = String::from_utf8_lossy(&answer);
-        assert!(status / 100 == 2, "remote write: {status} {answer}");
-    }
 }
 
 impl Drop for Server {
@@ -221,14 +198,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric();
-    text.bytes()
-        .map(|byte| match plain(byte) {
-            true => (byte as char).to_string(),
-            false => format!("%{byte:02X}"),
-        })
-        .collect()
 }

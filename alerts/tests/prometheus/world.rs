@@ -13,6 +13,7 @@ use alerts::openmetrics;
 use alerts::promql::Source;
 use alerts::series::SeriesStore;
 
+use crate::blocks;
 use crate::dice::Dice;
 use crate::remote_write;
 use crate::server::{Installation, Server};
@@ -64,7 +65,7 @@ pub fn start(installation: &Installation, worlds: &[World]) -> Server {
     let source = Source::layered(blocks.iter().map(|world| &world.store).collect());
     let told = openmetrics::write(&source, |_| true, &mut text).expect("writable");
     assert_eq!(told.stale_markers, 0, "blocks cannot hold stale markers");
-    let server = installation.start(&text);
+    let server = blocks::serve(installation, &text);
     for world in written {
         write(
             &server,
@@ -84,7 +85,7 @@ pub fn write(server: &Server, store: &SeriesStore, from_ms: i64, to_ms: i64) {
             let pairs = samples.t_ms.into_iter().zip(samples.values).collect();
             (store.labels(series), pairs)
         });
-        server.remote_write(&remote_write::request(series));
+        remote_write::send(server, &remote_write::request(series));
     }
 }
 
