@@ -176,7 +176,10 @@ impl Search<'_> {
                     let matched = |sign: &str| text.matches(&format!("{label}{sign}")).count();
                     matched("=") + matched("!") > 1
                 };
+                // Which one is kept changes from one asking to the next, so that nothing smaller may differ.
+                let kept = |part: &Expr| part.begins("topk") || part.begins("bottomk");
                 let any = is(&["topk", "bottomk", "count_values"])
+                    || case.expr.within().iter().any(kept)
                     || is(&["absent"]) && LABELS.iter().any(twice);
                 any && answer::same_numbers(&theirs, &ours)
             }
