@@ -227,7 +227,7 @@ fn agrees(promtool: &Promtool, texts: &[String]) -> (usize, usize) {
             (None, Some(theirs)) => (Side::Promtool, theirs),
         };
         let known = DIFFERENCES.iter().any(|(who, major, needle, _)| {
-            *who == side && (*major == 0 || *major == promtool.major) && reason.contains(needle)
+            *who == side && (*major == 0 || *major == promtool.major()) && reason.contains(needle)
         });
         if !known {
             wrong.push(format!("{side:?} refuses:\n{text}\n--- because\n{reason}"));

@@ -8,45 +8,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use alerts::unit::{Files, GroupResult, Options, Suite};
+use alerts::unit::{Files, Suite};
 use expect_test::expect_file;
 
+#[path = "installed/failures.rs"]
+mod failures;
 #[expect(dead_code, reason = "rule files are checked elsewhere")]
 mod installed;
 #[path = "unit/refused.rs"]
 mod refused;
 
+use failures::failures;
 use installed::Promtool;
-
-/// Files from disk.
-struct Disk;
-
-impl Files for Disk {
-    fn matching(&self, pattern: &str) -> Result<Vec<String>, String> {
-        let found = glob::glob(pattern).map_err(|error| error.to_string())?;
-        Ok(found
-            .flatten()
-            .map(|path| path.display().to_string())
-            .collect())
-    }
-
-    fn read(&self, path: &str) -> Result<String, String> {
-        std::fs::read_to_string(path).map_err(|error| error.to_string())
-    }
-}
-
-/// The failures of all tests of a file, as promtool writes them; refused files are one text.
-fn failures(file: &Path) -> Result<String, String> {
-    let suite = Suite::load(&file.display().to_string(), &Disk);
-    let suite = suite.map_err(|errors| {
-        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        texts.join("\n")
-    })?;
-    let results = (0..suite.file.tests.len()).map(|at| suite.run(at, &Options::default()));
-    let results: Vec<GroupResult> = results.collect();
-    let failures = results.iter().flat_map(|result| &result.failures);
-    Ok(failures.map(|failure| format!("{failure}\n")).collect())
-}
 
 /// Exit code and standard error.
 fn judged(promtool: &Promtool, file: &Path) -> (i32, String) {
@@ -117,7 +90,7 @@ fn promtool_says_the_same_of_our_own_files() {
             let ours = failures(&file).expect("our own files are not refused");
             let same = comparable(&text) == comparable(&ours) && (code == 0) == ours.is_empty();
             match changed {
-                Some((_, why)) if promtool.major < 3 => {
+                Some((_, why)) if promtool.major() < 3 => {
                     assert!(!same, "{}: no longer {why:?}", file.display());
                 }
                 _ => assert!(
@@ -293,7 +266,7 @@ fn promtool_says_the_same_of_real_files() {
     let mut wrong = Vec::new();
     for promtool in Promtool::installed()
         .iter()
-        .filter(|promtool| promtool.major >= 3)
+        .filter(|promtool| promtool.major() >= 3)
     {
         for real in real() {
             let (code, text) = judged(promtool, &real.file);

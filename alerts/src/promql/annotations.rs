@@ -11,7 +11,8 @@ use super::calendar::civil;
 use super::plan::line_and_column;
 use crate::number::{format_g, is_stale};
 
-/// Warnings and infos of one evaluation, in Prometheus' words: each distinct text once, in the order of its first occurrence.
+/// Warnings and infos of one evaluation, in Prometheus' words: each distinct text once, in the order of its first occurrence and
+/// with the place of its last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Annotations {
     /// The answer may be wrong: `PromQL warning: …`.
@@ -30,7 +31,9 @@ pub(super) struct Notes(Option<RefCell<Taken>>);
 #[derive(Debug)]
 struct Taken {
     query: String,
-    annotations: Annotations,
+    /// Where in the query, by text.
+    warnings: IndexMap<String, usize>,
+    infos: IndexMap<String, usize>,
     /// By text, which repairs of buckets were needed, and where in the query.
     repairs: IndexMap<String, (usize, Repair)>,
 }
@@ -80,7 +83,8 @@ impl Notes {
     pub fn wanted(query: &str) -> Self {
         Notes(Some(RefCell::new(Taken {
             query: query.to_string(),
-            annotations: Annotations::default(),
+            warnings: IndexMap::new(),
+            infos: IndexMap::new(),
             repairs: IndexMap::new(),
         })))
     }
@@ -93,10 +97,20 @@ impl Notes {
         let Some(taken) = self.0 else {
             return Annotations::default();
         };
-        let mut taken = taken.into_inner();
+        let taken = taken.into_inner();
+        let placed = |notes: IndexMap<String, usize>| -> Vec<String> {
+            let notes = notes.into_iter();
+            notes
+                .map(|(text, at)| format!("{text} ({})", line_and_column(&taken.query, at)))
+                .collect()
+        };
+        let mut annotations = Annotations {
+            warnings: placed(taken.warnings),
+            infos: placed(taken.infos),
+        };
         for (text, (at, repair)) in taken.repairs {
             let place = line_and_column(&taken.query, at);
-            taken.annotations.infos.push(format!(
+            annotations.infos.push(format!(
                 "{text}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} ({place})",
                 format_g(repair.bounds.0, None),
                 format_g(repair.bounds.1, None),
@@ -106,7 +120,7 @@ impl Notes {
                 rfc3339(repair.t_ms.1),
             ));
         }
-        taken.annotations
+        annotations
     }
 
     fn warn(&self, at: usize, text: impl FnOnce() -> String) {
@@ -118,18 +132,13 @@ impl Notes {
         at: usize,
         kind: &str,
         text: impl FnOnce() -> String,
-        list: impl FnOnce(&mut Annotations) -> &mut Vec<String>,
+        list: impl FnOnce(&mut Taken) -> &mut IndexMap<String, usize>,
     ) {
         let Some(taken) = &self.0 else {
             return;
         };
         let taken = &mut *taken.borrow_mut();
-        let place = line_and_column(&taken.query, at);
-        let text = format!("PromQL {kind}: {} ({place})", text());
-        let list = list(&mut taken.annotations);
-        if !list.contains(&text) {
-            list.push(text);
-        }
+        list(taken).insert(format!("PromQL {kind}: {}", text()), at);
     }
 
     /// `sort` does nothing for a range of instants.
@@ -208,7 +217,10 @@ impl Notes {
         );
         let mut taken = taken.borrow_mut();
         match taken.repairs.get_mut(&text) {
-            Some((_, have)) => have.merge(repair),
+            Some((place, have)) => {
+                *place = at;
+                have.merge(repair);
+            }
             None => {
                 taken.repairs.insert(text, (at, repair));
             }

@@ -142,9 +142,9 @@ pub(super) fn vector(
         (Function::ClampMax, [arg, high]) => clamp(context, arg, None, Some(high), instants),
         (Function::HistogramQuantile, [q, arg]) => {
             let q = context.scalar(q, instants)?;
+            let buckets = context.vector(arg, instants)?;
             q.iter()
                 .for_each(|q| context.notes.quantile(call.args_at[0], *q));
-            let buckets = context.vector(arg, instants)?;
             let question = Question::Quantile(&q);
             let at = call.args_at[1];
             Ok(quantile::histogram(

@@ -218,7 +218,10 @@ pub(super) fn histogram(
         };
         let text = column.labels.get("le");
         let Some(bound) = bound(text) else {
-            context.notes.bad_bucket(at, &metric, text);
+            // A series that answers nothing here was not looked at.
+            if column.present().next().is_some() {
+                context.notes.bad_bucket(at, &metric, text);
+            }
             continue;
         };
         let labels = column.labels.filtered(|name| name != "le");

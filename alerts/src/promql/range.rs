@@ -363,9 +363,10 @@ mod tests {
 
     #[test]
     fn sums_near_the_largest_numbers_do_not_overflow_on_the_way() {
+        let terms = [7.142215339346609e307, f64::MIN];
         let mut sum = Compensated::default();
-        [7.142215339346609e307, f64::MIN].map(|term| sum.add(term));
-        assert_eq!(sum.value(), neumaier(&[7.142215339346609e307, f64::MIN]));
+        terms.iter().for_each(|term| sum.add(*term));
+        assert_eq!(sum.value(), neumaier(&terms));
     }
 
     proptest! {

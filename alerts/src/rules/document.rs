@@ -5,21 +5,32 @@ use super::source::{RuleError, Source};
 use super::yaml::{Content, Node};
 
 /// Reads one file's nodes and collects what is wrong.
-pub(super) struct Reading<'t> {
+pub(crate) struct Reading<'t> {
     pub source: &'t Source<'t>,
+    /// As version 2 of go-yaml reads, by which promtool reads unit tests: an item of nothing is an item, and a name of nothing is the
+    /// empty name. Version 3, which reads rules, leaves both out.
+    nothing_counts: bool,
     errors: Vec<RuleError>,
 }
 
 /// Fields of a mapping that have a value: name, key and value.
-pub(super) struct Fields<'n>(Vec<(&'n str, &'n Node, &'n Node)>);
+pub(crate) struct Fields<'n>(Vec<(&'n str, &'n Node, &'n Node)>);
 
 impl<'n> Fields<'n> {
+    /// Those of an empty mapping.
+    pub fn none() -> Self {
+        Fields(Vec::new())
+    }
+
     /// A field's value; `None` when it is not set or set to nothing.
     pub fn get(&self, name: &str) -> Option<&'n Node> {
+        self.given(name).filter(|value| !value.is_null())
+    }
+
+    /// A field's value, which may be nothing; `None` when it is not set.
+    pub fn given(&self, name: &str) -> Option<&'n Node> {
         let found = self.0.iter().find(|(have, ..)| *have == name);
-        found
-            .map(|(_, _, value)| *value)
-            .filter(|value| !value.is_null())
+        found.map(|(_, _, value)| *value)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&'n str, &'n Node, &'n Node)> {
@@ -31,7 +42,16 @@ impl<'t> Reading<'t> {
     pub fn new(source: &'t Source<'t>) -> Self {
         Reading {
             source,
+            nothing_counts: false,
             errors: Vec::new(),
+        }
+    }
+
+    /// As version 2 of go-yaml reads.
+    pub fn version_2(source: &'t Source<'t>) -> Self {
+        Reading {
+            nothing_counts: true,
+            ..Reading::new(source)
         }
     }
 
@@ -79,6 +99,7 @@ impl<'t> Reading<'t> {
         for (key, value) in entries {
             match &key.content {
                 Content::Scalar { text, .. } if !key.is_null() => out.push((&**text, key, value)),
+                Content::Scalar { .. } if self.nothing_counts => out.push(("", key, value)),
                 Content::Scalar { .. } => {} // a key of nothing names nothing
                 _ => self.refuse(key, format!("expected a name, found {}", key.kind())),
             }
@@ -99,14 +120,14 @@ impl<'t> Reading<'t> {
         Some(fields)
     }
 
-    /// The items of a list, without those that are nothing; none when the field is not set.
+    /// The items of a list, none when the field is not set.
     pub fn items<'n>(&mut self, node: Option<&'n Node>, field: &str) -> Vec<&'n Node> {
         match node.map(|node| (node, &node.content)) {
             None => Vec::new(),
             Some((_, Content::Sequence(items))) => items
                 .iter()
                 .map(|item| &**item)
-                .filter(|item| !item.is_null())
+                .filter(|item| self.nothing_counts || !item.is_null())
                 .collect(),
             Some((node, _)) => {
                 self.refuse(

@@ -4,7 +4,7 @@
 //! parse, and what is not supported are refused with file, line and reason, all of them at once.
 
 mod alerting;
-mod document;
+pub(crate) mod document;
 mod duration;
 mod evaluate;
 mod load;
@@ -12,9 +12,9 @@ mod order;
 mod parse;
 mod record;
 mod schedule;
-mod source;
+pub(crate) mod source;
 mod state;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::Path;

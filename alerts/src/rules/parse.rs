@@ -57,13 +57,8 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<RuleError>
 
 /// The first document; all, where they are resources.
 fn documents(text: &str) -> Result<Vec<std::rc::Rc<Node>>, Fault> {
-    let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
-    if let Some((at, c)) = text.char_indices().find(|(_, c)| control(*c)) {
-        let reason = format!("control character {:?} is not allowed", c);
-        return Err(Fault { at, reason });
-    }
     let mut out = Vec::new();
-    for document in Documents::of(text) {
+    for document in Documents::checked(text)? {
         let document = document?;
         // Prometheus reads the first document of a rule file and no other.
         let plain = !document.is_null() && !is_resource(&document);

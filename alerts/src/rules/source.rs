@@ -48,7 +48,7 @@ impl std::error::Error for RuleError {}
 
 impl RuleError {
     /// A file that could not be read at all.
-    pub(super) fn unread(file: String, reason: String) -> Self {
+    pub(crate) fn unread(file: String, reason: String) -> Self {
         RuleError {
             file,
             line: 0,

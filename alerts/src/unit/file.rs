@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
-use super::yaml::{FromText, Number, Scalar, Texts};
+use super::input::{self, Described};
+use super::yaml::{flag, millis, number, parsed, text, texts};
 use crate::labels::Labels;
 use crate::notation::{self, Values};
 use crate::promql::Query;
-use crate::rules::{RuleError, parse_duration};
+use crate::rules::RuleError;
+use crate::rules::document::{Fields, Reading};
+use crate::rules::source::Source;
+use crate::rules::yaml::{Documents, Fault, Node};
 
 /// More evaluations in one test are refused: at one a minute these are almost two years.
 pub const MAX_EVALUATIONS: i64 = 1_000_000;
@@ -48,6 +50,8 @@ pub struct TestGroup {
     pub start_ms: i64,
     /// The input.
     pub input: Vec<(Labels, Values)>,
+    /// How many input series are not read: an empty line or a comment within the text of one ends all input in promtool.
+    pub unread: usize,
     /// What alerts must fire.
     pub alerts: Vec<AlertTest>,
     /// What expressions must answer.
@@ -95,17 +99,22 @@ impl TestFile {
     /// Reads a file's text; `file` is what messages call it.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its place.
-    pub fn parse(file: &str, text: &str) -> Result<TestFile, RuleError> {
-        let yaml = read(text).map_err(|error| placed(file, text, &error))?;
-        let whole = |reason: String| RuleError {
-            file: file.into(),
-            line: 0,
-            column: 0,
-            reason,
-            source_line: String::new(),
+    /// All that is wrong, each with its place.
+    pub fn parse(file: &str, text: &str) -> Result<TestFile, Vec<RuleError>> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let source = Source::new(file, text);
+        let mut reading = Reading::version_2(&source);
+        // promtool reads the first document and no other.
+        let document = Documents::checked(text).and_then(|mut all| all.next().transpose());
+        let tests = match document {
+            Ok(document) => whole(&mut reading, document.as_deref()),
+            Err(Fault { at, reason }) => {
+                reading.refuse_at(at, reason);
+                None
+            }
         };
-        yaml.checked(file).map_err(whole)
+        let tests = reading.finish(tests)?;
+        tests.ok_or_else(Vec::new)
     }
 }
 
@@ -132,241 +141,67 @@ impl TestGroup {
     }
 }
 
-fn read(text: &str) -> Result<FileYaml, serde_yaml_ng::Error> {
-    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
-    if text.lines().all(blank) {
-        return Ok(FileYaml::default());
+const FILE: [&str; 5] = [
+    "rule_files",
+    "evaluation_interval",
+    "group_eval_order",
+    "fuzzy_compare",
+    "tests",
+];
+const TEST: [&str; 8] = [
+    "name",
+    "interval",
+    "start_timestamp",
+    "input_series",
+    "alert_rule_test",
+    "promql_expr_test",
+    "external_labels",
+    "external_url",
+];
+
+/// The whole file; without a document it says nothing. `None` where something was refused.
+fn whole(reading: &mut Reading<'_>, document: Option<&Node>) -> Option<TestFile> {
+    let fields = match document {
+        Some(document) => reading.fields(document, "unit-test file", &FILE)?,
+        None => Fields::none(),
+    };
+    let interval_ms = match millis(reading, &fields, "evaluation_interval") {
+        0 => DEFAULT_INTERVAL_MS,
+        interval => interval,
+    };
+    let order = names(reading, &fields, "group_eval_order");
+    let mut earlier = order.iter().enumerate();
+    if let Some((_, name)) = earlier.find(|(at, name)| order[..*at].contains(name)) {
+        let reason = format!("group name repeated in evaluation order: {name}");
+        reading.refuse(fields.get("group_eval_order")?, reason);
     }
-    let direct = serde_yaml_ng::from_str::<Option<FileYaml>>(text).map(Option::unwrap_or_default);
-    if direct.is_err() && text.contains("<<:") {
-        // Merge keys need the whole document; positions are those of the merged one.
-        let mut value: serde_yaml_ng::Value = serde_yaml_ng::from_str(text)?;
-        value.apply_merge()?;
-        return serde_yaml_ng::from_str(&serde_yaml_ng::to_string(&value)?);
-    }
-    direct
-}
-
-fn placed(file: &str, text: &str, error: &serde_yaml_ng::Error) -> RuleError {
-    let (line, column) = error
-        .location()
-        .map_or((0, 0), |at| (at.line(), at.column()));
-    let reason = error.to_string();
-    let place = format!(" at line {line} column {column}");
-    let source_line = text.lines().nth(line.saturating_sub(1)).unwrap_or("");
-    RuleError {
-        file: file.into(),
-        line,
-        column,
-        reason: reason.strip_suffix(&place).unwrap_or(&reason).into(),
-        source_line: source_line.into(),
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct FileYaml {
-    rule_files: Option<Vec<Scalar<String>>>,
-    evaluation_interval: Option<Scalar<Millis>>,
-    group_eval_order: Option<Vec<Scalar<String>>>,
-    fuzzy_compare: Option<Scalar<bool>>,
-    tests: Option<Vec<TestYaml>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TestYaml {
-    name: Option<Scalar<String>>,
-    interval: Option<Scalar<Millis>>,
-    start_timestamp: Option<Scalar<Instant>>,
-    input_series: Option<Vec<SeriesYaml>>,
-    alert_rule_test: Option<Vec<AlertTestYaml>>,
-    promql_expr_test: Option<Vec<ExpressionYaml>>,
-    external_labels: Option<Texts>,
-    external_url: Option<Scalar<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SeriesYaml {
-    series: Scalar<Metric>,
-    values: Option<Scalar<Values>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AlertTestYaml {
-    eval_time: Option<Scalar<Millis>>,
-    alertname: Scalar<AlertName>,
-    exp_alerts: Option<Vec<ExpectedYaml>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExpectedYaml {
-    exp_labels: Option<Texts>,
-    exp_annotations: Option<Texts>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExpressionYaml {
-    expr: Scalar<Expression>,
-    eval_time: Option<Scalar<Millis>>,
-    exp_samples: Option<Vec<SampleYaml>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SampleYaml {
-    labels: Option<Scalar<SampleLabels>>,
-    value: Option<Number>,
-    #[serde(rename = "histogram")]
-    _histogram: Option<Scalar<NoHistogram>>,
-}
-
-struct Millis(i64);
-struct Instant(i64);
-struct Metric(Labels);
-struct SampleLabels(Labels);
-struct AlertName(String);
-struct Expression(String, Query);
-struct NoHistogram;
-
-impl FromText for Millis {
-    const WANTED: &'static str = "a duration such as 1m30s";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        let millis = parse_duration(text).map_err(|error| error.to_string())?;
-        Ok(Millis(millis))
-    }
-}
-
-impl FromText for Instant {
-    const WANTED: &'static str = "a time: RFC 3339, or seconds since 1970";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        let bad = || format!("not a time: {text:?}, wanted RFC 3339 or seconds since 1970");
-        if let Ok(seconds) = text.parse::<f64>() {
-            // Beyond this an instant plus a duration would no longer fit.
-            let fits = seconds.abs() < 1e12;
-            return fits
-                .then(|| Instant((seconds * 1000.0).round() as i64))
-                .ok_or_else(bad);
-        }
-        let time: jiff::Timestamp = text.parse().map_err(|_| bad())?;
-        Ok(Instant(time.as_millisecond()))
-    }
-}
-
-impl FromText for Metric {
-    const WANTED: &'static str = "a series such as up{job=\"a\"}";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        let labels = notation::labels(text).map_err(|error| error.to_string())?;
-        match labels.name() {
-            "" if labels.is_empty() => Err("a series needs a name or a label".into()),
-            _ => Ok(Metric(labels)),
-        }
-    }
-}
-
-impl FromText for SampleLabels {
-    const WANTED: &'static str = "a series such as up{job=\"a\"}, or {}";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        if text.trim().is_empty() {
-            return Ok(SampleLabels(Labels::default()));
-        }
-        let labels = notation::labels(text).map_err(|error| error.to_string())?;
-        Ok(SampleLabels(labels))
-    }
-}
-
-impl FromText for Values {
-    const WANTED: &'static str = "values such as 1 2+3x4 _ stale";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        let values = notation::values(text).map_err(|error| error.to_string())?;
-        match values.has_native() {
-            true => Err("native histograms ({{…}}) are not supported".into()),
-            false => Ok(values),
-        }
-    }
-}
-
-impl FromText for AlertName {
-    const WANTED: &'static str = "the name of an alert";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        match text {
-            "" => Err("an alert_rule_test needs an alertname".into()),
-            name => Ok(AlertName(name.into())),
-        }
-    }
-}
-
-impl FromText for Expression {
-    const WANTED: &'static str = "a PromQL expression";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        let query = Query::parse(text).map_err(|error| error.to_string())?;
-        Ok(Expression(text.into(), query))
-    }
-}
-
-impl FromText for NoHistogram {
-    const WANTED: &'static str = "nothing: native histograms are not supported";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        match text {
-            "" => Ok(NoHistogram),
-            _ => Err("native histograms are not supported: compare numbers".into()),
-        }
-    }
-}
-
-fn list<T, U>(items: Option<Vec<T>>, read: impl FnMut(T) -> U) -> Vec<U> {
-    items.unwrap_or_default().into_iter().map(read).collect()
-}
-
-fn millis(duration: Option<Scalar<Millis>>) -> i64 {
-    duration.map_or(0, |duration| duration.0.0)
-}
-
-fn labels(texts: Option<Texts>) -> Labels {
-    let texts = texts.unwrap_or_default().0;
-    let pairs: Vec<(&str, &str)> = texts
-        .iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect();
-    Labels::of(&pairs)
-}
-
-impl FileYaml {
-    fn checked(self, file: &str) -> Result<TestFile, String> {
-        let interval_ms = match millis(self.evaluation_interval) {
-            0 => DEFAULT_INTERVAL_MS,
-            interval => interval,
+    let rule_files = names(reading, &fields, "rule_files");
+    let fuzzy_compare = flag(reading, &fields, "fuzzy_compare");
+    let mut tests = Vec::new();
+    for node in reading.items(fields.get("tests"), "tests") {
+        let Some(test) = test(reading, node, interval_ms) else {
+            continue;
         };
-        let order = list(self.group_eval_order, |name| name.0);
-        if let Some(twice) = (1..order.len()).find(|at| order[..*at].contains(&order[*at])) {
-            let name = &order[twice];
-            return Err(format!("group name repeated in evaluation order: {name}"));
+        if let Err(reason) = bounded(&test, interval_ms) {
+            reading.refuse(node, reason);
         }
-        let tests = list(self.tests, |test| test.checked(interval_ms));
-        for (at, test) in tests.iter().enumerate() {
-            bounded(test, interval_ms).map_err(|reason| format!("tests[{at}]: {reason}"))?;
-        }
-        Ok(TestFile {
-            file: file.into(),
-            rule_files: list(self.rule_files, |name| name.0),
-            interval_ms,
-            group_eval_order: order,
-            fuzzy_compare: self.fuzzy_compare.is_some_and(|flag| flag.0),
-            tests,
-        })
+        tests.push(test);
     }
+    Some(TestFile {
+        file: reading.source.file.into(),
+        rule_files,
+        interval_ms,
+        group_eval_order: order,
+        fuzzy_compare,
+        tests,
+    })
+}
+
+fn names(reading: &mut Reading<'_>, fields: &Fields<'_>, field: &str) -> Vec<String> {
+    let items = reading.items(fields.get(field), field).into_iter();
+    items
+        .map(|node| reading.text(node).unwrap_or_default().to_string())
+        .collect()
 }
 
 /// Refuses what would take hours or all memory.
@@ -385,54 +220,128 @@ fn bounded(test: &TestGroup, interval_ms: i64) -> Result<(), String> {
     Ok(())
 }
 
-impl TestYaml {
-    fn checked(self, interval_ms: i64) -> TestGroup {
-        TestGroup {
-            name: self.name.map_or_else(String::new, |name| name.0),
-            interval_ms: match millis(self.interval) {
-                0 => interval_ms,
-                interval => interval,
-            },
-            start_ms: self.start_timestamp.map_or(0, |time| time.0.0),
-            input: list(self.input_series, |input| {
-                let values = input.values.map(|values| values.0);
-                (input.series.0.0, values.unwrap_or_default())
-            }),
-            alerts: list(self.alert_rule_test, AlertTestYaml::checked),
-            expressions: list(self.promql_expr_test, ExpressionYaml::checked),
-            external_labels: labels(self.external_labels),
-            external_url: self.external_url.map_or_else(String::new, |url| url.0),
+fn test(reading: &mut Reading<'_>, node: &Node, interval_ms: i64) -> Option<TestGroup> {
+    let fields = reading.fields(node, "test", &TEST)?;
+    let mut described = Vec::new();
+    for node in reading.items(fields.get("input_series"), "input_series") {
+        if let Some(fields) = reading.fields(node, "input series", &["series", "values"]) {
+            described.push(Described::of(reading, node, &fields));
         }
     }
+    let (input, unread) = input::read(reading, &described);
+    let alerts = reading
+        .items(fields.get("alert_rule_test"), "alert_rule_test")
+        .into_iter()
+        .filter_map(|node| alert_test(reading, node))
+        .collect();
+    let expressions = reading
+        .items(fields.get("promql_expr_test"), "promql_expr_test")
+        .into_iter()
+        .filter_map(|node| expression_test(reading, node))
+        .collect();
+    let external = texts(reading, &fields, "external_labels");
+    let external: Vec<(&str, &str)> = external
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    Some(TestGroup {
+        name: text(reading, &fields, "name"),
+        interval_ms: match millis(reading, &fields, "interval") {
+            0 => interval_ms,
+            interval => interval,
+        },
+        start_ms: parsed(reading, &fields, "start_timestamp", instant).unwrap_or(0),
+        input,
+        unread,
+        alerts,
+        expressions,
+        external_labels: Labels::of(&external),
+        external_url: text(reading, &fields, "external_url"),
+    })
 }
 
-impl AlertTestYaml {
-    fn checked(self) -> AlertTest {
-        let expected = |alert: ExpectedYaml| ExpectedAlert {
-            labels: alert.exp_labels.unwrap_or_default().0,
-            annotations: alert.exp_annotations.unwrap_or_default().0,
-        };
-        AlertTest {
-            eval_ms: millis(self.eval_time),
-            alertname: self.alertname.0.0,
-            expected: list(self.exp_alerts, expected),
+fn alert_test(reading: &mut Reading<'_>, node: &Node) -> Option<AlertTest> {
+    let known = ["eval_time", "alertname", "exp_alerts"];
+    let fields = reading.fields(node, "alert_rule_test", &known)?;
+    let alertname = text(reading, &fields, "alertname");
+    if alertname.is_empty() {
+        let place = fields.get("alertname").unwrap_or(node);
+        reading.refuse(place, "an alert_rule_test needs an alertname");
+    }
+    let mut expected = Vec::new();
+    for node in reading.items(fields.get("exp_alerts"), "exp_alerts") {
+        let known = ["exp_labels", "exp_annotations"];
+        if let Some(fields) = reading.fields(node, "expected alert", &known) {
+            expected.push(ExpectedAlert {
+                labels: texts(reading, &fields, "exp_labels"),
+                annotations: texts(reading, &fields, "exp_annotations"),
+            });
         }
     }
+    Some(AlertTest {
+        eval_ms: millis(reading, &fields, "eval_time"),
+        alertname,
+        expected,
+    })
 }
 
-impl ExpressionYaml {
-    fn checked(self) -> ExpressionTest {
-        let Expression(expr, query) = self.expr.0;
-        let sample = |sample: SampleYaml| {
-            let labels = sample.labels.map(|labels| labels.0.0);
-            let value = sample.value.map_or(0.0, |value| value.0);
-            (labels.unwrap_or_default(), value)
-        };
-        ExpressionTest {
-            eval_ms: millis(self.eval_time),
-            expr,
-            query,
-            expected: list(self.exp_samples, sample),
+fn expression_test(reading: &mut Reading<'_>, node: &Node) -> Option<ExpressionTest> {
+    let fields = reading.fields(
+        node,
+        "promql_expr_test",
+        &["expr", "eval_time", "exp_samples"],
+    )?;
+    let eval_ms = millis(reading, &fields, "eval_time");
+    let mut expected = Vec::new();
+    for node in reading.items(fields.get("exp_samples"), "exp_samples") {
+        if let Some(fields) =
+            reading.fields(node, "expected sample", &["labels", "value", "histogram"])
+        {
+            let labels = parsed(reading, &fields, "labels", sample_labels);
+            let value = number(reading, &fields, "value");
+            parsed(reading, &fields, "histogram", no_histogram);
+            expected.push((labels.unwrap_or_default(), value));
         }
+    }
+    let expr = text(reading, &fields, "expr");
+    let place = fields.get("expr").unwrap_or(node);
+    let query = Query::parse(&expr).map_err(|error| {
+        let at = error.at.unwrap_or(0);
+        reading.refuse_within(place, at, format!("expr: {}", error.reason));
+    });
+    Some(ExpressionTest {
+        eval_ms,
+        expr,
+        query: query.ok()?,
+        expected,
+    })
+}
+
+/// A time: RFC 3339, or seconds since 1970.
+fn instant(text: &str) -> Result<i64, String> {
+    let bad = || format!("not a time: {text:?}, wanted RFC 3339 or seconds since 1970");
+    if let Ok(seconds) = text.parse::<f64>() {
+        // Beyond this an instant plus a duration would no longer fit.
+        let fits = seconds.abs() < 1e12;
+        return fits
+            .then(|| (seconds * 1000.0).round() as i64)
+            .ok_or_else(bad);
+    }
+    let time: jiff::Timestamp = text.parse().map_err(|_| bad())?;
+    Ok(time.as_millisecond())
+}
+
+/// A series such as `up{job="a"}`, or `{}`.
+fn sample_labels(text: &str) -> Result<Labels, String> {
+    if text.trim().is_empty() {
+        return Ok(Labels::default());
+    }
+    notation::labels(text).map_err(|error| error.to_string())
+}
+
+fn no_histogram(text: &str) -> Result<(), String> {
+    match text {
+        "" => Ok(()),
+        _ => Err("native histograms are not supported: compare numbers".into()),
     }
 }

@@ -22,6 +22,7 @@ mod coverage;
 mod failure;
 mod file;
 pub mod grid;
+mod input;
 mod run;
 mod suite;
 pub mod write;

@@ -202,7 +202,8 @@ impl Run<'_> {
                 });
             }
         };
-        let mut expected = check.expected.clone();
+        // Of equal labels promtool lists the last first.
+        let mut expected: Vec<(Labels, f64)> = check.expected.iter().rev().cloned().collect();
         got.sort_by(|a, b| a.0.cmp(&b.0));
         expected.sort_by(|a, b| a.0.cmp(&b.0));
         if !same_samples(&expected, &got, self.how) {

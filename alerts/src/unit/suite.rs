@@ -42,12 +42,14 @@ impl Suite {
     /// All that is wrong with the rule files, or the first thing that is wrong with the test file.
     pub fn load(file: &str, files: &impl Files) -> Result<Suite, Vec<RuleError>> {
         let text = files.read(file).map_err(|why| vec![refused(file, why)])?;
-        let tests = TestFile::parse(file, &text).map_err(|error| vec![error])?;
+        let tests = TestFile::parse(file, &text)?;
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         let absolute = file.starts_with('/');
         let (mut paths, mut errors, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
         for pattern in &tests.rule_files {
             let pattern = match pattern.starts_with('/') {
+                // The empty name stays one: it is no folder.
+                false if pattern.is_empty() => String::new(),
                 true => clean(pattern),
                 false if folder.is_empty() && !absolute => clean(pattern),
                 false => clean(&format!("{folder}/{pattern}")),
@@ -83,6 +85,7 @@ impl Suite {
                     warnings,
                 };
                 suite.warn_of_missing_alerts();
+                suite.warn_of_unread_input();
                 Ok(suite)
             }
             Ok(_) => Err(errors),
@@ -101,6 +104,18 @@ impl Suite {
     /// The rules with nothing seen of them yet.
     pub fn coverage(&self) -> Coverage {
         Coverage::of(&self.rules)
+    }
+
+    /// Input that promtool passes over in silence.
+    fn warn_of_unread_input(&mut self) {
+        for (at, test) in self.file.tests.iter().enumerate() {
+            if test.unread > 0 {
+                let (title, unread) = (test.title(at), test.unread);
+                self.warnings.push(format!(
+                    "{title}: {unread} input series are not read: the one before them holds an empty line or a comment"
+                ));
+            }
+        }
     }
 
     /// That an alert which no rule makes does not fire is no news.

@@ -1,194 +1,190 @@
-//! Scalars and maps of a unit-test file as promtool reads them: YAML 1.1 with Go's rules for what becomes text.
+//! Scalars and maps of a unit-test file as promtool reads them: by version 2 of go-yaml, so in YAML 1.1 with Go's rules for what
+//! becomes text.
 //!
-//! Invariant: what is wrong is refused where it stands, so the parser's error carries line and column. A scalar that is wanted
-//! as text is its text, whatever it looks like (`1.50`, `yes`); a missing value is `null`.
+//! Invariant: what is wrong is refused where it stands. A scalar that is wanted as text is its text, whatever it looks like
+//! (`1.50`, `yes`); a missing value is `null`.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use libyaml_safer::ScalarStyle;
 
-/// A value that is written as a scalar.
-pub(super) trait FromText: Sized {
-    /// What the scalar should be, for messages.
-    const WANTED: &'static str;
-    /// Reads it.
-    fn from_text(text: &str) -> Result<Self, String>;
+use crate::rules::document::{Fields, Reading};
+use crate::rules::parse_duration;
+use crate::rules::yaml::{Content, Node};
+
+/// A field's text; empty when it is not set.
+pub(super) fn text(reading: &mut Reading<'_>, fields: &Fields<'_>, field: &str) -> String {
+    let text = fields.get(field).and_then(|node| reading.text(node));
+    text.unwrap_or_default().to_string()
 }
 
-/// A scalar, read where it stands.
-#[derive(Debug, Clone)]
-pub(super) struct Scalar<T>(pub T);
-
-impl<'de, T: FromText> Deserialize<'de> for Scalar<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(ScalarVisitor(PhantomData))
-    }
+/// A field's text, read further; what is wrong with it is refused. `None` when it is not set or refused.
+pub(super) fn parsed<'n, T>(
+    reading: &mut Reading<'_>,
+    fields: &Fields<'n>,
+    field: &str,
+    parse: impl FnOnce(&'n str) -> Result<T, String>,
+) -> Option<T> {
+    let node = fields.get(field)?;
+    let text = reading.text(node)?;
+    let read = parse(text);
+    read.map_err(|reason| reading.refuse(node, format!("{field}: {reason}")))
+        .ok()
 }
 
-struct ScalarVisitor<T>(PhantomData<T>);
-
-impl<T: FromText> Visitor<'_> for ScalarVisitor<T> {
-    type Value = Scalar<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(T::WANTED)
+/// A duration in milliseconds; 0 when it is not set.
+pub(super) fn millis(reading: &mut Reading<'_>, fields: &Fields<'_>, field: &str) -> i64 {
+    // go-yaml asks the type of the field what these two words mean, and for a duration they are text.
+    if let Some(node) = fields.given(field)
+        && let Content::Scalar { text, .. } = &node.content
+        && node.core_tag().is_none()
+        && matches!(&**text, "Null" | "NULL")
+    {
+        reading.refuse(node, format!("{field}: not a valid duration: {text:?}"));
     }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        T::from_text(text).map(Scalar).map_err(E::custom)
-    }
+    let duration = |text: &str| parse_duration(text).map_err(|error| error.to_string());
+    parsed(reading, fields, field, duration).unwrap_or(0)
 }
 
-impl FromText for String {
-    const WANTED: &'static str = "text";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        Ok(text.to_string())
-    }
-}
-
-/// `true` and `false`, also in the words of YAML 1.1.
-impl FromText for bool {
-    const WANTED: &'static str = "true or false";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        match text {
-            "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => {
-                Ok(true)
-            }
-            "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "false" | "False"
-            | "FALSE" => Ok(false),
-            _ => Err(format!("not true or false: {text:?}")),
+/// True or false without quotes, also in the words of YAML 1.1; false when it is not set.
+pub(super) fn flag(reading: &mut Reading<'_>, fields: &Fields<'_>, field: &str) -> bool {
+    let Some(node) = fields.get(field) else {
+        return false;
+    };
+    let word = resolved(node, "bool").unwrap_or_default();
+    match word {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => true,
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "false" | "False" | "FALSE" => {
+            false
+        }
+        _ => {
+            reading.refuse(
+                node,
+                format!("{field}: expected true or false without quotes"),
+            );
+            false
         }
     }
 }
 
-/// A number that is written without quotes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Number(pub f64);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Only a scalar's type tells a number from text in quotes.
-        deserializer.deserialize_any(NumberVisitor)
-    }
-}
-
-struct NumberVisitor;
-
-impl Visitor<'_> for NumberVisitor {
-    type Value = Number;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number")
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Number, E> {
-        Ok(Number(value as f64))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Number, E> {
-        Ok(Number(value as f64))
-    }
-
-    fn visit_i128<E: Error>(self, value: i128) -> Result<Number, E> {
-        Ok(Number(value as f64))
-    }
-
-    fn visit_u128<E: Error>(self, value: u128) -> Result<Number, E> {
-        Ok(Number(value as f64))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Number, E> {
-        Ok(Number(value))
-    }
-
-    /// What YAML 1.1 takes for a number and 1.2 does not: `1_000`, `010`, `0b11`.
-    fn visit_str<E: Error>(self, text: &str) -> Result<Number, E> {
-        let plain = text.replace('_', "");
-        let (negative, digits) = match plain.strip_prefix('-') {
-            Some(digits) => (true, digits),
-            None => (false, plain.strip_prefix('+').unwrap_or(&plain)),
+/// A number without quotes; 0 when it is not set.
+pub(super) fn number(reading: &mut Reading<'_>, fields: &Fields<'_>, field: &str) -> f64 {
+    let Some(node) = fields.get(field) else {
+        return 0.0;
+    };
+    let tag = node.core_tag().unwrap_or("float");
+    let value = resolved(node, tag)
+        .filter(|_| tag == "float" || tag == "int")
+        .and_then(|text| integer(text).or_else(|| decimal(text).filter(|_| tag == "float")));
+    value.unwrap_or_else(|| {
+        let found = match &node.content {
+            Content::Scalar { text, .. } => format!("{text:?}"),
+            _ => node.kind().into(),
         };
-        let radix = |prefixes: &[&str], radix| {
-            let digits = prefixes
-                .iter()
-                .find_map(|prefix| digits.strip_prefix(prefix))?;
-            i64::from_str_radix(digits, radix)
-                .ok()
-                .filter(|value| *value >= 0)
-        };
-        let integer = radix(&["0x", "0X"], 16)
-            .or_else(|| radix(&["0b", "0B"], 2))
-            .or_else(|| radix(&["0o", "0O", "0"], 8));
-        let decimal = || {
-            let numeric = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
-            let number = text.contains('_') && digits.chars().all(numeric);
-            number.then(|| digits.parse().ok()).flatten()
-        };
-        match integer.map(|value| value as f64).or_else(decimal) {
-            Some(value) => Ok(Number(if negative { -value } else { value })),
-            None => Err(E::custom(format!(
-                "not a number: {text:?} (write numbers without quotes, `.nan` and `.inf` with their dot)"
-            ))),
-        }
-    }
+        reading.refuse(
+            node,
+            format!("{field}: not a number: {found} (write numbers without quotes, `.nan` and `.inf` with their dot)"),
+        );
+        0.0
+    })
 }
 
 /// Names and texts; a name that stands twice is refused.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Texts(pub BTreeMap<String, String>);
+pub(super) fn texts(
+    reading: &mut Reading<'_>,
+    fields: &Fields<'_>,
+    field: &str,
+) -> BTreeMap<String, String> {
+    let entries = fields.get(field).and_then(|node| reading.any_fields(node));
+    let mut out = BTreeMap::new();
+    for (name, _, value) in entries.iter().flat_map(Fields::iter) {
+        let text = reading.text(value).unwrap_or_default();
+        out.insert(name.to_string(), text.to_string());
+    }
+    out
+}
 
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(TextsVisitor)
+/// The text of a scalar that may be of this type: it stands without quotes, or has the type's tag.
+fn resolved<'n>(node: &'n Node, tag: &str) -> Option<&'n str> {
+    match (&node.content, node.core_tag()) {
+        (Content::Scalar { text, style }, None) if *style == ScalarStyle::Plain => Some(text),
+        (Content::Scalar { text, .. }, Some(have)) if have == tag => Some(text),
+        _ => None,
     }
 }
 
-struct TextsVisitor;
-
-impl<'de> Visitor<'de> for TextsVisitor {
-    type Value = Texts;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("names and texts")
+/// A whole number as Go writes it, underscores anywhere but in front: `0x1F`, `0b11`, `0o17`, `017`, `1_000`.
+fn integer(text: &str) -> Option<f64> {
+    if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') {
+        return None;
     }
+    let plain = text.replace('_', "").to_ascii_lowercase();
+    let (negative, digits) = match plain.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let (digits, radix) = match digits.as_bytes() {
+        [b'0', b'x', ..] => (&digits[2..], 16),
+        [b'0', b'b', ..] => (&digits[2..], 2),
+        [b'0', b'o', ..] => (&digits[2..], 8),
+        [b'0', _, ..] => (&digits[1..], 8),
+        _ => (digits, 10),
+    };
+    // A second sign would be read by Rust.
+    let digits = Some(digits).filter(|digits| !digits.starts_with(['+', '-']))?;
+    let value = u64::from_str_radix(digits, radix).ok()?;
+    match negative {
+        false => Some(value as f64),
+        true => (value <= 1 << 63).then_some(-(value as f64)),
+    }
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
-        let mut out = BTreeMap::new();
-        while let Some(name) = map.next_key_seed(NewKey(&out))? {
-            let text: Option<Scalar<String>> = map.next_value()?;
-            out.insert(name, text.map_or_else(String::new, |text| text.0));
+/// `1.5`, `.5`, `1.`, `1e3`, `.inf`, `.nan`; not so large that it would be infinite.
+fn decimal(text: &str) -> Option<f64> {
+    match text {
+        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Some(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Some(f64::NEG_INFINITY),
+        _ => {}
+    }
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
+        return None;
+    }
+    // Underscores are taken out where a sign or a digit stands in front.
+    let plain = match text.starts_with('.') {
+        true => text.to_string(),
+        false => text.replace('_', ""),
+    };
+    let numeric = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
+    let value: f64 = plain.chars().all(numeric).then(|| plain.parse().ok())??;
+    value.is_finite().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_go_yaml_2() {
+        let read = |text: &str| integer(text).or_else(|| decimal(text));
+        for (text, want) in [
+            ("0x1F", 31.0),
+            ("-0b11", -3.0),
+            ("010", 8.0),
+            ("08", 8.0),
+            ("0o17", 15.0),
+            ("1_000", 1000.0),
+            ("1.", 1.0),
+            ("-.5", -0.5),
+            ("18446744073709551616", 18446744073709551616.0),
+            ("1_.5", 1.5),
+        ] {
+            assert_eq!(read(text), Some(want), "{text}");
         }
-        Ok(Texts(out))
-    }
-}
-
-/// A key that is not there yet.
-struct NewKey<'a>(&'a BTreeMap<String, String>);
-
-impl<'de> DeserializeSeed<'de> for NewKey<'_> {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for NewKey<'_> {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-        match self.0.contains_key(text) {
-            true => Err(E::custom(format!("{text:?} stands twice"))),
-            false => Ok(text.to_string()),
+        for text in [
+            "1e400", "0x1p4", "_1", "nan", ".", "-", "1:30", "0x", "--1", "1e", ".1_5",
+        ] {
+            assert_eq!(read(text), None, "{text}");
         }
     }
 }

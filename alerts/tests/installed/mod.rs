@@ -8,8 +8,8 @@ use std::process::Command;
 /// An installed promtool.
 pub struct Promtool {
     pub path: PathBuf,
-    /// Major version.
-    pub major: u32,
+    /// Major and minor version.
+    pub version: (u32, u32),
 }
 
 impl Promtool {
@@ -34,10 +34,16 @@ impl Promtool {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let text = text + &String::from_utf8_lossy(&output.stderr);
         let version = text.strip_prefix("promtool, version ")?;
+        let mut numbers = version.split('.').map(|number| number.parse().ok());
+        let version = (numbers.next()??, numbers.next()??);
         Some(Promtool {
             path: path.into(),
-            major: version.split('.').next()?.parse().ok()?,
+            version,
         })
+    }
+
+    pub fn major(&self) -> u32 {
+        self.version.0
     }
 
     /// For each text: promtool's reasons to refuse it, none when it is accepted.

@@ -1,11 +1,12 @@
 //! Answers of both sides in one form, and what differs between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use alerts::labels::Labels;
 use alerts::number::parse_value;
-use alerts::promql::{Answer, Options, Query, Source};
+use alerts::promql::{Annotations, Answer, Options, Query, Source};
+use regex::Regex;
 use serde_json::Value;
 
 use crate::server::Server;
@@ -53,6 +54,8 @@ pub enum Difference {
     Values,
     /// The same in another order, where order is promised.
     Order,
+    /// Other warnings or infos beside the same answer.
+    Notes,
 }
 
 fn seconds(t_ms: i64) -> String {
@@ -77,6 +80,11 @@ impl fmt::Display for When {
 
 /// Asks the server.
 pub fn theirs(server: &Server, query: &str, when: When) -> Reply {
+    annotated_theirs(server, query, when).0
+}
+
+/// The same with warnings and infos.
+pub fn annotated_theirs(server: &Server, query: &str, when: When) -> (Reply, Annotations) {
     let answer = match when {
         When::At(t_ms) => api(
             server,
@@ -98,6 +106,21 @@ pub fn theirs(server: &Server, query: &str, when: When) -> Reply {
             ],
         ),
     };
+    let texts = |kind: &str| {
+        let texts = answer[kind].as_array().into_iter().flatten();
+        texts
+            .filter_map(Value::as_str)
+            .map(str::to_string)
+            .collect()
+    };
+    let notes = Annotations {
+        warnings: texts("warnings"),
+        infos: texts("infos"),
+    };
+    (reply(&answer), notes)
+}
+
+fn reply(answer: &Value) -> Reply {
     if answer["status"] != "success" {
         return Reply::Refused(answer["error"].as_str().unwrap_or("no reason").to_string());
     }
@@ -164,39 +187,51 @@ fn pair(pair: &Value) -> (i64, f64) {
 
 /// Evaluates here.
 pub fn ours(source: &Source<'_>, query: &str, when: When) -> Reply {
+    annotated_ours(source, query, when).0
+}
+
+/// The same with warnings and infos.
+pub fn annotated_ours(source: &Source<'_>, query: &str, when: When) -> (Reply, Annotations) {
+    let refused = |reason: String| (Reply::Refused(reason), Annotations::default());
     let options = Options::default();
     let parsed = match Query::parse(query) {
         Ok(parsed) => parsed,
-        Err(error) => return Reply::Refused(error.to_string()),
+        Err(error) => return refused(error.to_string()),
     };
     let (answer, instants): (_, Vec<i64>) = match when {
-        When::At(t_ms) => (parsed.at(source, &options, t_ms), vec![t_ms]),
+        When::At(t_ms) => (parsed.annotated_at(source, &options, t_ms), vec![t_ms]),
         When::Range {
             start_ms,
             end_ms,
             step_ms,
         } => (
-            parsed.range(source, &options, (start_ms, end_ms), step_ms),
+            parsed.annotated_range(source, &options, (start_ms, end_ms), step_ms),
             (start_ms..=end_ms).step_by(step_ms as usize).collect(),
         ),
     };
+    match answer {
+        Err(error) => refused(error.to_string()),
+        Ok((answer, notes)) => (shaped(answer, instants), notes),
+    }
+}
+
+fn shaped(answer: Answer, instants: Vec<i64>) -> Reply {
     let series = match answer {
-        Err(error) => return Reply::Refused(error.to_string()),
-        Ok(Answer::Text(text)) => return Reply::Text(text),
-        Ok(Answer::Scalar(values)) => {
+        Answer::Text(text) => return Reply::Text(text),
+        Answer::Scalar(values) => {
             vec![(
                 Labels::default(),
                 instants.into_iter().zip(values).collect(),
             )]
         }
-        Ok(Answer::Vector(columns)) => columns
+        Answer::Vector(columns) => columns
             .into_iter()
             .map(|column| {
                 let samples = column.present().map(|(at, value)| (instants[at], value));
                 (column.labels.clone(), samples.collect())
             })
             .collect(),
-        Ok(Answer::Matrix(series)) => series
+        Answer::Matrix(series) => series
             .into_iter()
             .map(|(labels, samples)| {
                 (
@@ -268,4 +303,75 @@ pub fn difference(theirs: &Reply, ours: &Reply, query: &str, sorted: bool) -> Op
         .into_iter()
         .all(|(left, right)| samples((&left.1, &right.1)));
     (sorted && !ordered).then_some(Difference::Order)
+}
+
+/// Warnings and infos of each kind that the HTTP API answers; of more it says how many there are.
+const NOTES_MAX: usize = 10;
+
+/// What 3.5 says in other words: of buckets it names the metric always, also one without a name, and of repaired buckets no more; of
+/// `sort` it says nothing. This is taken out of its notes and of ours.
+pub const WORDS_OF_3_5: [(&str, &str); 3] = [
+    (
+        r"^PromQL warning: sort is ineffective for range queries since results are always ordered by labels \(\d+:\d+\)$",
+        "",
+    ),
+    (
+        r#"( (?:malformed value of "(?:[^"\\]|\\.)*"|needed to be fixed for monotonicity \(see [^)]*\))) for metric name "(?:[^"\\]|\\.)*""#,
+        "$1",
+    ),
+    (
+        r"(needed to be fixed for monotonicity \(see [^)]*\)), from buckets .* samples from \S+Z to \S+Z",
+        "$1",
+    ),
+];
+
+/// Notes without these words, and with numbers as exact as sums are.
+fn plain(texts: &[String], words: &[(Regex, &str)]) -> BTreeSet<String> {
+    let plain = |text: &String| {
+        let text = words.iter().fold(text.clone(), |text, (pattern, short)| {
+            pattern.replace_all(&text, *short).into_owned()
+        });
+        let number = text
+            .rsplit_once(", got ")
+            .and_then(|(_, rest)| rest.split(' ').next());
+        match number.and_then(|number| Some((number, parse_value(number)?))) {
+            Some((number, value)) => text.replace(number, &format!("{value:.9e}")),
+            None => text,
+        }
+    };
+    let texts = texts.iter().map(plain);
+    texts.filter(|text| !text.is_empty()).collect()
+}
+
+fn placeless(notes: &BTreeSet<String>) -> BTreeSet<String> {
+    let bare = |text: &String| {
+        text.rsplit_once(" (")
+            .map_or(text.clone(), |(text, _)| text.into())
+    };
+    notes.iter().map(bare).collect()
+}
+
+/// All notes without their places.
+pub fn texts_of(notes: &Annotations, words: &[(Regex, &str)]) -> BTreeSet<String> {
+    let all = [notes.warnings.clone(), notes.infos.clone()].concat();
+    placeless(&plain(&all, words))
+}
+
+/// Whether both say the same beside their answers, but for these words. Theirs stand in no order, and of many they are any.
+pub fn same_notes(theirs: &Annotations, ours: &Annotations, words: &[(Regex, &str)]) -> bool {
+    let same = |theirs: &[String], ours: &[String], kind: &str| {
+        let omitted = format!(" more {kind} annotations omitted");
+        let (left, told): (Vec<String>, Vec<String>) = theirs
+            .iter()
+            .cloned()
+            .partition(|text| text.ends_with(&omitted));
+        let (told, all) = (plain(&told, words), plain(ours, words));
+        match left.is_empty() {
+            true if words.is_empty() => told == all,
+            // Of one text the last place counts; what names metrics stays apart where it is one text here.
+            true => all.is_subset(&told) && placeless(&all) == placeless(&told),
+            false => theirs.len() == NOTES_MAX + 1 && placeless(&told).is_subset(&placeless(&all)),
+        }
+    };
+    same(&theirs.warnings, &ours.warnings, "warning") && same(&theirs.infos, &ours.infos, "info")
 }

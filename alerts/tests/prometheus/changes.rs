@@ -93,7 +93,11 @@ impl Changes {
         self.rows.iter().position(|row| {
             let holds = |pattern: &Regex| pattern.is_match(query);
             row.pattern.as_ref().is_some_and(holds)
-                && (row.kinds.is_empty() || row.kinds.contains(&difference))
+                && match difference {
+                    // What is said beside the same answer is no difference of any kind.
+                    Difference::Notes => row.kinds.contains(&difference),
+                    _ => row.kinds.is_empty() || row.kinds.contains(&difference),
+                }
         })
     }
 
@@ -124,6 +128,7 @@ fn row(line: &str) -> Change {
         "series" => Difference::Labels,
         "instants" => Difference::Instants,
         "values" => Difference::Values,
+        "notes" => Difference::Notes,
         other => panic!("no kind of difference: {other:?}"),
     };
     Change {

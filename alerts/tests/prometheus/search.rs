@@ -1,7 +1,8 @@
 //! Asks both sides, finds differences and makes them small.
 
 use alerts::openmetrics;
-use alerts::promql::{Query, Source};
+use alerts::promql::{Annotations, Query, Source};
+use regex::Regex;
 
 use crate::answer::{self, Difference, Reply, When};
 use crate::changes::{Changes, Version};
@@ -10,7 +11,7 @@ use crate::expr::{Expr, Kind};
 use crate::number;
 use crate::query::Maker;
 use crate::server::{Installation, Server};
-use crate::words::{LABELS, MATH};
+use crate::words::LABELS;
 use crate::world::{self, LENGTH_MS, World};
 
 /// Queries asked of each server: about half a minute.
@@ -31,6 +32,8 @@ struct Search<'a> {
     server: &'a Server,
     world: &'a World,
     source: Source<'a>,
+    /// How warnings and infos are worded otherwise; version 2 has none, so that they are not compared.
+    notes: Option<&'a [(Regex, &'static str)]>,
 }
 
 /// Asks the queries of the seed.
@@ -45,6 +48,12 @@ pub fn run(installation: &Installation) {
         .iter()
         .filter(|world| installation.is_3() || !world.grid)
         .collect();
+    let words = match installation.table() {
+        Some(Version::V3) => answer::WORDS_OF_3_5
+            .map(|(pattern, short)| (Regex::new(pattern).expect("a pattern"), short))
+            .to_vec(),
+        _ => Vec::new(),
+    };
     let (mut refused, mut empty, mut undefined, mut found) = (0, 0, 0, 0);
     let mut explained = vec![0; changes.as_ref().map_or(0, |changes| changes.rows.len())];
     for case in 0..cases {
@@ -54,6 +63,7 @@ pub fn run(installation: &Installation) {
             server: &server,
             world,
             source: Source::new(&world.store),
+            notes: installation.is_3().then_some(&words),
         };
         let mut maker = Maker {
             dice,
@@ -127,50 +137,95 @@ fn when(dice: &mut Dice, world: &World, kind: Kind) -> When {
 impl Search<'_> {
     fn ask(&self, expr: &Expr, when: When) -> (Reply, Option<Difference>) {
         let text = expr.to_string();
-        let theirs = answer::theirs(self.server, &text, when);
-        let ours = answer::ours(&self.source, &text, when);
+        let (theirs, said) = answer::annotated_theirs(self.server, &text, when);
+        let (ours, noted) = answer::annotated_ours(&self.source, &text, when);
         let sorted = expr.begins("sort") && matches!(when, When::At(_));
         let difference = answer::difference(&theirs, &ours, &text, sorted);
-        (theirs, difference)
+        let answered = !matches!(theirs, Reply::Refused(_));
+        let other = answered
+            && self
+                .notes
+                .is_some_and(|words| !answer::same_notes(&said, &noted, words));
+        (theirs, difference.or(other.then_some(Difference::Notes)))
     }
 
-    /// What Prometheus itself does not promise: which of equal values `topk` and `bottomk` keep; the last digit of a sum or of a
-    /// function of the mathematical library, where it becomes a label, the angle of a large number or an overflow; which of
-    /// two matchers of one label `absent` takes, since reading the storage sorts them; that a parameter is read in each step
-    /// while `@` fixes the vector; that `timestamp` looks at `offset` beside `@`; and what fails between the windows of a
-    /// subquery, where it evaluates too and nobody looks.
+    /// What Prometheus itself does not promise. A difference is made small before, so that the parts of the query agree and its
+    /// outermost function alone is to blame: which of equal values `topk` and `bottomk` keep; the last digit of a sum or of a
+    /// function of the mathematical library, where it becomes a label, the angle of a large number or an overflow; which of two
+    /// matchers of one label `absent` takes, since reading the storage sorts them; that a parameter is read in each step while
+    /// `@` fixes the vector; that `timestamp` looks at `offset` beside `@`; and what fails between the windows of a subquery,
+    /// where it evaluates too and nobody looks.
     fn is_undefined(&self, case: &Case) -> bool {
         let text = case.expr.to_string();
-        let theirs = answer::theirs(self.server, &text, case.when);
-        let ours = answer::ours(&self.source, &text, case.when);
-        let holds = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        let twice = |label: &&str| {
-            let matched = |sign: &str| text.matches(&format!("{label}{sign}")).count();
-            matched("=") + matched("!") > 1
-        };
-        let functions = MATH.iter().filter(|name| holds(&[name])).count();
-        let fixed = holds(&["@"]);
+        let (theirs, ours) = (
+            answer::theirs(self.server, &text, case.when),
+            answer::ours(&self.source, &text, case.when),
+        );
+        let is = |names: &[&str]| names.iter().any(|name| case.expr.begins(name));
+        let fixed = text.contains('@');
         match case.difference {
-            Difference::Refusal => {
-                let between =
-                    matches!(case.when, When::Range { .. }) && holds(&[":]", "s:", "m:", "h:"]);
-                between && matches!(theirs, Reply::Refused(_))
-            }
-            _ if fixed && holds(&["timestamp("]) && holds(&["offset"]) => true,
+            Difference::Notes => fixed && is(&["quantile("]) || self.is_noted_between(case),
+            Difference::Refusal => matches!(theirs, Reply::Refused(_)) && self.fails_between(case),
+            _ if fixed && is(&["timestamp("]) && text.contains("offset") => true,
             Difference::Values => {
-                let angle = functions > 1 && holds(&["sin(", "cos(", "tan("]);
-                angle
-                    || holds(&["sinh", "cosh"])
-                    || fixed && holds(&["quantile", "topk", "bottomk"])
+                is(&["sin(", "cos(", "tan(", "sinh(", "cosh("])
+                    || fixed && is(&["quantile", "topk", "bottomk"])
             }
             _ => {
-                let digits = functions > 0 || holds(&["sum", "avg", "std", "^"]);
-                let any = holds(&["topk", "bottomk"])
-                    || holds(&["count_values"]) && digits
-                    || holds(&["absent"]) && LABELS.iter().any(twice);
+                let twice = |label: &&str| {
+                    let matched = |sign: &str| text.matches(&format!("{label}{sign}")).count();
+                    matched("=") + matched("!") > 1
+                };
+                // Which one is kept changes from one asking to the next, so that nothing smaller may differ.
+                let kept = |part: &Expr| part.begins("topk") || part.begins("bottomk");
+                let any = is(&["topk", "bottomk", "count_values"])
+                    || case.expr.within().iter().any(kept)
+                    || is(&["absent"]) && LABELS.iter().any(twice);
                 any && answer::same_numbers(&theirs, &ours)
             }
         }
+    }
+
+    /// Whether a part of the query is refused here too, where it is asked at more instants than the windows of a subquery hold.
+    fn fails_between(&self, case: &Case) -> bool {
+        let mut replies = self.everywhere(case).into_iter();
+        replies.any(|(reply, _)| matches!(reply, Reply::Refused(_)))
+    }
+
+    /// The same of what is noted there and not here.
+    fn is_noted_between(&self, case: &Case) -> bool {
+        let text = case.expr.to_string();
+        let (_, theirs) = answer::annotated_theirs(self.server, &text, case.when);
+        let (_, ours) = answer::annotated_ours(&self.source, &text, case.when);
+        let words = self.notes.unwrap_or_default();
+        let mut known = answer::texts_of(&ours, words);
+        if !known.is_subset(&answer::texts_of(&theirs, words)) {
+            return false;
+        }
+        for (_, notes) in self.everywhere(case) {
+            known.extend(answer::texts_of(&notes, words));
+        }
+        answer::texts_of(&theirs, words).is_subset(&known)
+    }
+
+    /// Our answers of the parts of a range query at each second of its time and of an hour before.
+    fn everywhere(&self, case: &Case) -> Vec<(Reply, Annotations)> {
+        let When::Range {
+            start_ms, end_ms, ..
+        } = case.when
+        else {
+            return Vec::new();
+        };
+        let everywhere = When::Range {
+            start_ms: (start_ms - LENGTH_MS).div_euclid(1_000) * 1_000,
+            end_ms,
+            step_ms: 1_000,
+        };
+        let parts = case.expr.within().into_iter();
+        let asked = parts.filter(|part| part.kind() == Kind::Vector);
+        asked
+            .map(|part| answer::annotated_ours(&self.source, &part.to_string(), everywhere))
+            .collect()
     }
 
     fn shrink(&self, mut case: Case) -> Case {
@@ -211,8 +266,14 @@ impl Search<'_> {
             case.difference, case.when, self.world.grid
         );
         for (who, reply) in [
-            ("Prometheus", answer::theirs(self.server, &text, case.when)),
-            ("here", answer::ours(&self.source, &text, case.when)),
+            (
+                "Prometheus",
+                answer::annotated_theirs(self.server, &text, case.when),
+            ),
+            (
+                "here",
+                answer::annotated_ours(&self.source, &text, case.when),
+            ),
         ] {
             let reply: String = format!("{reply:?}").chars().take(600).collect();
             println!("    {who}: {reply}");
