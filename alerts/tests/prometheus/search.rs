@@ -48,7 +48,7 @@ pub fn run(installation: &Installation) {
         .iter()
         .filter(|world| installation.is_3() || !world.grid)
         .collect();
-    let words = match installation.table() {
+    let words = match Version::of(installation) {
         Some(Version::V3) => answer::WORDS_OF_3_5
             .map(|(pattern, short)| (Regex::new(pattern).expect("a pattern"), short))
             .to_vec(),
