@@ -38,6 +38,8 @@ const EXPANDED: &[&str] = &[
     "{{ printf \"%s %10s|%-10s|%.2s %q %x %X %v %t %T %T %T\" \"a\" \"b\" \"c\" \"defg\" \"h\\n\\\"\" \"hi\" \"hi\" true false 1 1.5 \"s\" }}",
     "{{ printf \"%d %s %f %t %z %!\" 1.5 2 \"x\" 3 4 }} {{ printf \"%d\" }} {{ printf \"%d\" 1 2 }} {{ printf \"%%\" }} {{ printf \"%*d\" 5 1 }}",
     "{{ printf \"%v %v %s\" $labels nil $value }} {{ printf \"%5t|%-7v|%6.2f%%\" true 1.5 99.5 }} {{ printf \"% d %#x %#q\" 5 255 \"a\" }}",
+    "{{ printf \"%*d|%*d|%.*f|%.*f|%*d\" \"x\" 1 -5 2 -1 1.5 2 1.555 2000000 1 }} {{ printf \"a%66666666666666d b\" 1 }} {{ printf \"%.99999999999d\" 1 }}",
+    "{{ printf \"%*d\" }} {{ printf \"%5.*d\" 1.5 7 }} {{ printf \"%66666666.2d|%d\" 1 2 }} {{ printf \"%.5666666666d %d\" 1 }}",
     "{{ printf \"%s %q\" $labels $labels }} {{ printf \"%05s|%-+5d|%x|%v|%6v|%06d\" \"a\" 5 -255 true \"b\" -42 }} {{ printf \"%.3v %v %5.1v|%q\" 3.14159 1e21 2.55 \"ä\\u0001\" }}",
     "{{ printf \"%v %f %d %5v|%-6v|%06.1f\" (\"NaN\" | print) 1e300 100000 nil false -2.5 }} {{ title \"o'neil 3rd x1y é-é\" }}",
     "{{ eq 1 1 }} {{ eq \"a\" \"b\" \"a\" }} {{ ne 1 2 }} {{ lt 1.5 2.5 }} {{ le \"a\" \"b\" }} {{ gt 2 1 }} {{ ge 1 1 }} {{ eq true true }}",

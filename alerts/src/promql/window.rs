@@ -55,12 +55,14 @@ fn points(ends: &[i64], range_ms: i64, step: i64) -> Result<Vec<i64>, EvalFailur
         let Some(mut t) = from.checked_add((-from).rem_euclid(step)) else {
             continue;
         };
+        // Counted before they are made.
+        let more = (i128::from(*end) - i128::from(t)).div_euclid(i128::from(step)) + 1;
+        if out.len() as i128 + more.max(0) > SUBQUERY_POINTS_MAX as i128 {
+            return Err(EvalFailure::new(format!(
+                "a subquery needs more than {SUBQUERY_POINTS_MAX} points"
+            )));
+        }
         while t <= *end {
-            if out.len() == SUBQUERY_POINTS_MAX {
-                return Err(EvalFailure::new(format!(
-                    "a subquery needs more than {SUBQUERY_POINTS_MAX} points"
-                )));
-            }
             out.push(t);
             let Some(following) = t.checked_add(step) else {
                 break;

@@ -6,6 +6,18 @@ use crate::number::{format_e, format_f, format_g};
 /// Wider or more precise than this is a mistake; Go's own limit is higher.
 const WIDTH_MAX: usize = 1000;
 
+/// Go reads no larger width or precision.
+const SIZE_MAX: u64 = 1_000_000;
+
+/// A width or a precision.
+enum Size {
+    Of(i64),
+    /// No argument, one that is no integer, or one that is too large.
+    Bad,
+    /// So many digits that Go takes the rest of the format for them.
+    Endless,
+}
+
 /// `print` puts spaces between operands that are no strings, `println` between all.
 pub(super) fn print(args: &[Value], line: bool) -> String {
     let mut out = String::new();
@@ -62,24 +74,34 @@ pub(super) fn printf(format: &str, args: &[Value]) -> String {
         let mut size = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
             if chars.next_if_eq(&'*').is_some() {
                 return match args.next() {
-                    Some(Value::Int(width)) => *width,
-                    _ => 0,
+                    Some(Value::Int(given)) if given.unsigned_abs() <= SIZE_MAX => Size::Of(*given),
+                    _ => Size::Bad,
                 };
             }
             let mut size = 0i64;
             while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                size = size.saturating_mul(10) + i64::from(digit as u32 - '0' as u32);
+                if size.unsigned_abs() > SIZE_MAX {
+                    return Size::Endless;
+                }
+                size = size * 10 + i64::from(digit as u32 - '0' as u32);
             }
-            size
+            Size::Of(size)
         };
-        let width = size(&mut chars);
-        verb.minus |= width < 0;
-        verb.width = usize::try_from(width.unsigned_abs())
-            .unwrap_or(WIDTH_MAX)
-            .min(WIDTH_MAX);
+        let bounded = |size: i64| (size.unsigned_abs() as usize).min(WIDTH_MAX);
+        match size(&mut chars) {
+            Size::Of(width) => {
+                verb.minus |= width < 0;
+                verb.width = bounded(width);
+            }
+            Size::Bad => out.push_str("%!(BADWIDTH)"),
+            Size::Endless => chars.by_ref().for_each(drop),
+        }
         if chars.next_if_eq(&'.').is_some() {
-            let precision = usize::try_from(size(&mut chars)).ok();
-            verb.precision = precision.map(|precision| precision.min(WIDTH_MAX));
+            match size(&mut chars) {
+                Size::Of(precision @ 0..) => verb.precision = Some(bounded(precision)),
+                Size::Of(_) | Size::Bad => out.push_str("%!(BADPREC)"),
+                Size::Endless => chars.by_ref().for_each(drop),
+            }
         }
         match chars.next() {
             Some('%') => out.push('%'),
