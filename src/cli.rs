@@ -3,6 +3,7 @@
 //! Invariant: data goes to standard output, everything else to standard error; an input that is refused is refused before
 //! anything is run or written; no way of failing ends with 0.
 
+mod diff;
 mod export;
 
 use std::{ffi::OsString, io::IsTerminal, io::Write, path::PathBuf};
@@ -45,6 +46,9 @@ enum Command {
     /// Looks for what is wrong without running anything.
     #[command(subcommand)]
     Check(Check),
+    /// Compares versions of something over the same incidents.
+    #[command(subcommand)]
+    Diff(diff::Diff),
     /// Runs tests that are data: of queries, of rules.
     #[command(subcommand)]
     Test(Test),
@@ -96,8 +100,8 @@ struct Replay {
 
 #[derive(Debug, Default, Args)]
 struct InputArgs {
-    /// Rule files (*.yml) instead of the built-in ones.
-    #[arg(long, value_name = "DIR")]
+    /// Rule files (*.yml), a folder or one file, instead of the built-in ones.
+    #[arg(long, value_name = "PATH")]
     rules: Option<PathBuf>,
     /// The ledger's SQL (bootstrap.sql, migrations/, sql/) instead of the built-in one.
     #[arg(long, value_name = "DIR")]
@@ -185,6 +189,7 @@ fn dispatch(cli: Cli) -> Result<u8, Error> {
         Some(Command::Replay(args)) => replay(args),
         Some(Command::Export(what)) => export::run(what),
         Some(Command::Check(Check::Rules(args))) => check_rules::run(&args),
+        Some(Command::Diff(diff::Diff::Rules(args))) => diff::rules(args),
         Some(Command::Test(Test::Promql(args))) => test_promql::run(&args),
         Some(Command::Test(Test::Rules(args))) => test_rules::run(args),
     }
@@ -249,12 +254,17 @@ impl OutputArgs {
             Format::Json => json::render(report),
             Format::Text => text::render(report, self.color.style(std::io::stdout().is_terminal())),
         };
-        if !self.quiet
-            && let Some(bytes) = books::peak_memory()
-        {
-            let _ = writeln!(std::io::stderr(), "peak memory {} MB", bytes / 1_000_000);
+        if !self.quiet {
+            say_memory();
         }
         print(&text)
+    }
+}
+
+/// Says on standard error how much memory was needed.
+fn say_memory() {
+    if let Some(bytes) = books::peak_memory() {
+        let _ = writeln!(std::io::stderr(), "peak memory {} MB", bytes / 1_000_000);
     }
 }
 

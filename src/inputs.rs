@@ -103,16 +103,12 @@ impl Inputs {
             Some(folder) => Tree::read(folder, &["toml"])?,
             None => Tree::embedded(&SCENARIOS, &["toml"]),
         };
-        let mut rule_files = match &sources.rules {
-            Some(folder) => Tree::read(folder, &["yml", "yaml"])?,
-            None => Tree::embedded(&RULES, &["yml", "yaml"]),
-        };
-        rule_files.files.retain(|path, _| is_rule_file(path));
+        let (rules, rule_files) = rules(sources.rules.as_deref())?;
         let schema = ledger(sources.ledger.as_deref())?;
         Ok(Inputs {
             scenarios: scenarios(&scenario_files)?,
             rules_sha256: rule_files.sha256(),
-            rules: rules(&rule_files)?,
+            rules,
             rule_files,
             ledger_sha256: schema_sha256(&schema),
             schema: Arc::new(schema),
@@ -202,7 +198,21 @@ fn scenarios(files: &Tree) -> Result<Vec<Known>, Error> {
     }
 }
 
-fn rules(files: &Tree) -> Result<RuleSet, Error> {
+/// The rules of a folder or of one file, or those that the program carries; and the files that they were read from.
+///
+/// # Errors
+/// All that is wrong, one line each.
+pub fn rules(place: Option<&Path>) -> Result<(RuleSet, Tree), Error> {
+    let mut files = match place {
+        Some(file) if file.is_file() => Tree::of_file(file)?,
+        Some(folder) => Tree::read(folder, &["yml", "yaml"])?,
+        None => Tree::embedded(&RULES, &["yml", "yaml"]),
+    };
+    files.files.retain(|path, _| is_rule_file(path));
+    Ok((rule_set(&files)?, files))
+}
+
+fn rule_set(files: &Tree) -> Result<RuleSet, Error> {
     let named: Vec<(String, &str)> = files
         .files
         .iter()

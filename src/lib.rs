@@ -2,8 +2,8 @@
 //!
 //! One way through the house: scenario + seed → simulate → recording → rules → timeline → judge → verdict → report
 //! (`pipeline`). Around it: the command line (`cli`), what it reads (`inputs`, `tree`), what it does in parallel (`jobs`,
-//! `runner`), what it leaves (`artefacts`, `bundle`, `report`) and how it ends (`exit`). Beside it stand commands that need no
-//! simulation (`test_promql`). Only this crate touches disk and terminal.
+//! `runner`), what it leaves (`artefacts`, `bundle`, `report`) and how it ends (`exit`). `diff_rules` evaluates two rule sets over
+//! one recording. Beside it stand commands that need no simulation (`test_promql`). Only this crate touches disk and terminal.
 
 pub mod artefacts;
 pub mod baseline;
@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod check_rules;
 pub mod cli;
 pub mod contract;
+pub mod diff_rules;
 pub mod exit;
 pub mod export;
 pub mod inputs;

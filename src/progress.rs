@@ -39,6 +39,16 @@ impl Progress {
 
     /// A run ended.
     pub fn finished(&self, run: &Run) {
+        let verdict = self.style.verdict(run.verdict);
+        let took = (run.sim_seconds, run.cpu_seconds);
+        self.ended(
+            &format!("{verdict}  {} seed {}", run.scenario, run.seed),
+            took,
+        );
+    }
+
+    /// A run of which `line` says how it ended took some seconds of virtual and of CPU time.
+    pub fn ended(&self, line: &str, (sim_seconds, cpu_seconds): (f64, f64)) {
         if self.quiet {
             return;
         }
@@ -47,14 +57,7 @@ impl Progress {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         *finished += 1;
-        let line = format!(
-            "{}  {} seed {}  {:.0} simulated s in {:.2} CPU s",
-            self.style.verdict(run.verdict),
-            run.scenario,
-            run.seed,
-            run.sim_seconds,
-            run.cpu_seconds
-        );
+        let line = format!("{line}  {sim_seconds:.0} simulated s in {cpu_seconds:.2} CPU s");
         // Who closed standard error does not want to be told.
         let mut err = std::io::stderr().lock();
         let _ = if self.terminal {

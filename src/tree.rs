@@ -17,7 +17,7 @@ use crate::exit::Error;
 /// Files of one kind below a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
-    /// What a message calls the folder: its path, or `built-in`.
+    /// What a message calls the folder: its path, or `built-in`; nothing for the current one of a single file.
     pub origin: String,
     /// Text by path relative to the folder.
     pub files: BTreeMap<String, String>,
@@ -69,6 +69,19 @@ impl Tree {
         })
     }
 
+    /// One file, whatever its extension.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not UTF-8.
+    pub fn of_file(path: &Path) -> Result<Tree, Error> {
+        let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Ok(Tree {
+            origin: folder.display().to_string(),
+            files: BTreeMap::from([(relative(folder, path), text)]),
+        })
+    }
+
     /// SHA-256 over paths and texts, in hex.
     pub fn sha256(&self) -> String {
         let mut hash = Sha256::new();
@@ -86,7 +99,11 @@ impl Tree {
 
     /// What a message calls one of the files.
     pub fn name(&self, path: &str) -> String {
-        format!("{}/{path}", self.origin)
+        match &*self.origin {
+            "" => path.to_owned(),
+            "/" => format!("/{path}"),
+            origin => format!("{origin}/{path}"),
+        }
     }
 }
 

@@ -68,6 +68,22 @@ pub struct AlertOutcome {
     pub resolved_at_s: Option<f64>,
 }
 
+/// What a finding says something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    /// That an alert fires for its symptom, within its budget.
+    Detection,
+    /// That a firing has leave and a symptom.
+    Justification,
+    /// That a firing ends with its symptom.
+    Resolution,
+    /// That an invariant is kept, or broken on purpose.
+    Invariant,
+    /// That the run reached what it must.
+    Reach,
+}
+
 /// One thing that did not hold, or could not be judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JudgeFinding {
@@ -75,6 +91,12 @@ pub struct JudgeFinding {
     pub verdict: Verdict,
     /// What was judged: an alert's id, `invariant 3`, `reach`.
     pub subject: String,
+    /// What of it.
+    pub aspect: Aspect,
+    /// The alert's branch, where only one was judged.
+    pub branch: Option<String>,
+    /// When the firing that it is about began; `None` where none did.
+    pub fired_at_ms: Option<u64>,
     /// One sentence with times.
     pub message: String,
 }
@@ -107,6 +129,9 @@ pub fn judge(plan: &Plan, examination: &Examination, firings: &[Firing]) -> RunV
         findings.push(JudgeFinding {
             verdict: Verdict::Fail,
             subject: "reach".to_owned(),
+            aspect: Aspect::Reach,
+            branch: None,
+            fired_at_ms: None,
             message: format!("{name} is {reached}, but the scenario proves nothing below {needed}"),
         });
     }
@@ -128,6 +153,9 @@ fn invariants(plan: &Plan, checks: &[CheckResult], findings: &mut Vec<JudgeFindi
         findings.push(JudgeFinding {
             verdict,
             subject: format!("invariant {invariant}"),
+            aspect: Aspect::Invariant,
+            branch: None,
+            fired_at_ms: None,
             message,
         });
     };

@@ -173,7 +173,8 @@ fn worst(id: &str, runs: &[&Run]) -> (String, &'static str) {
     (worst.text() + &times, worst.color())
 }
 
-fn write_columns(out: &mut String, table: &[Vec<(String, &'static str)>], style: Style) {
+/// Writes a table, each column as wide as its longest cell; cells have a colour by its code.
+pub(crate) fn write_columns(out: &mut String, table: &[Vec<(String, &'static str)>], style: Style) {
     let columns = table.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         table

@@ -7,6 +7,7 @@
 mod breaks;
 mod check_rules;
 mod determinism;
+mod diff_rules;
 mod edges;
 mod export;
 mod program;

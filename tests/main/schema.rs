@@ -1,4 +1,4 @@
-//! Every JSON report has the shape that `docs/run.schema.json` publishes.
+//! Every JSON report has the shape that a schema in `docs/` publishes; here `docs/run.schema.json`.
 //!
 //! The validator knows the keywords that the schema uses, and fails on any other.
 
@@ -75,6 +75,8 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
                     fail(format!("{value} is no SHA-256"));
                 }
             }
+            // Of an object; that it is one, the type says.
+            "required" if !value.is_object() => {}
             "required" => {
                 for key in rule
                     .as_array()
@@ -123,6 +125,7 @@ fn has_type(value: &Value, name: &str) -> bool {
     match name {
         "object" => value.is_object(),
         "array" => value.is_array(),
+        "boolean" => value.is_boolean(),
         "string" => value.is_string(),
         "number" => value.is_number(),
         "integer" => value.is_u64() || value.is_i64(),

@@ -231,7 +231,8 @@ fn the_readme_lists_every_scenario_and_every_option() {
             complaints.push(format!("README.md: no row for the scenario {name}"));
         }
     }
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 5] = [
+        &["diff", "rules"],
         &["run"],
         &["replay"],
         &["export", "openmetrics"],

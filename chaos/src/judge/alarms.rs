@@ -4,7 +4,7 @@
 //! monitoring that came between. The outage of scraping is itself the symptom of `RESV-PLT-004` and excuses nothing there.
 
 use super::{
-    AlertOutcome, Expected, Firing, JudgeFinding, Outages, Symptom, Verdict, seconds, show,
+    AlertOutcome, Aspect, Expected, Firing, JudgeFinding, Outages, Symptom, Verdict, seconds, show,
 };
 use crate::{
     recording::Nanos,
@@ -114,10 +114,26 @@ impl Judge<'_> {
         outcome
     }
 
-    fn find(&mut self, verdict: Verdict, id: &str, message: String) {
+    /// Something about an alert and its symptom.
+    fn find(&mut self, verdict: Verdict, id: &str, branch: Option<&str>, message: String) {
         self.findings.push(JudgeFinding {
             verdict,
             subject: id.to_owned(),
+            aspect: Aspect::Detection,
+            branch: branch.map(str::to_owned),
+            fired_at_ms: None,
+            message,
+        });
+    }
+
+    /// Something about one firing.
+    fn find_of(&mut self, verdict: Verdict, aspect: Aspect, firing: &Firing, message: String) {
+        self.findings.push(JudgeFinding {
+            verdict,
+            subject: firing.alert_id.clone(),
+            aspect,
+            branch: firing.branch.clone(),
+            fired_at_ms: Some(firing.fired_at_ms),
             message,
         });
     }
@@ -143,7 +159,7 @@ impl Judge<'_> {
             let message = format!(
                 "whether its symptom{branch} was ever true is unknown: the run has no fact about it"
             );
-            self.find(Verdict::Unknown, id, message);
+            self.find(Verdict::Unknown, id, symptom.branch.as_deref(), message);
         }
     }
 
@@ -153,7 +169,12 @@ impl Judge<'_> {
         if symptoms.is_empty() {
             let message =
                 "it must fire, but no symptom of it is defined: it cannot be judged".to_owned();
-            self.find(Verdict::Unknown, &must.alert, message);
+            self.find(
+                Verdict::Unknown,
+                &must.alert,
+                must.branch.as_deref(),
+                message,
+            );
             return;
         }
         let mut earliest: Option<(Nanos, Option<Nanos>)> = None;
@@ -178,7 +199,7 @@ impl Judge<'_> {
             let known = symptoms.iter().any(|symptom| symptom.facts > 0);
             if known {
                 let message = "it must fire, but its symptom was never true for as long as it waits: the fault does not cause it".to_owned();
-                self.find(Verdict::Fail, &must.alert, message);
+                self.find(Verdict::Fail, &must.alert, must.branch.as_deref(), message);
             }
             return;
         };
@@ -195,7 +216,7 @@ impl Judge<'_> {
         budget: Nanos,
         firings: &[&Firing],
     ) -> (Nanos, Option<Nanos>) {
-        let id = &must.alert;
+        let (id, branch) = (&must.alert, symptom.branch.as_deref());
         let name = symptom
             .branch
             .as_ref()
@@ -232,7 +253,14 @@ impl Judge<'_> {
                     show(fired - due),
                     show(budget)
                 );
-                self.find(Verdict::Fail, id, message);
+                self.findings.push(JudgeFinding {
+                    verdict: Verdict::Fail,
+                    subject: id.to_string(),
+                    aspect: Aspect::Detection,
+                    branch: symptom.branch.clone(),
+                    fired_at_ms: Some(fired / MILLISECOND),
+                    message,
+                });
             }
             Some(_) => {}
             None if due > self.duration => {
@@ -240,7 +268,7 @@ impl Judge<'_> {
                     "did not fire, and its budget ends at {}, after the run: {held}{blind}",
                     show(due)
                 );
-                self.find(Verdict::Unknown, id, message);
+                self.find(Verdict::Unknown, id, branch, message);
             }
             None => {
                 let message = format!(
@@ -248,7 +276,7 @@ impl Judge<'_> {
                     show(budget),
                     show(due)
                 );
-                self.find(Verdict::Fail, id, message);
+                self.find(Verdict::Fail, id, branch, message);
             }
         }
         (start, fired)
@@ -282,7 +310,6 @@ impl Judge<'_> {
 
     /// A firing needs leave of the scenario and a symptom.
     fn justify(&mut self, firing: &Firing, expected: Expected) {
-        let id = &firing.alert_id;
         let fired = ms(firing.fired_at_ms);
         let branch = firing
             .branch
@@ -293,10 +320,10 @@ impl Judge<'_> {
                 "false alarm: fired{branch} at {}, and the scenario says neither that it must nor that it may",
                 show(fired)
             );
-            self.find(Verdict::Fail, id, message);
+            self.find_of(Verdict::Fail, Aspect::Justification, firing, message);
             return;
         }
-        let symptoms = self.symptoms_of(id, firing.branch.as_deref());
+        let symptoms = self.symptoms_of(&firing.alert_id, firing.branch.as_deref());
         if symptoms.is_empty() {
             // Nobody defines its symptom; the scenario allows it.
             return;
@@ -315,7 +342,7 @@ impl Judge<'_> {
                 show(pending),
                 show(fired)
             );
-            self.find(Verdict::Fail, id, message);
+            self.find_of(Verdict::Fail, Aspect::Justification, firing, message);
         }
     }
 
@@ -337,7 +364,7 @@ impl Judge<'_> {
                     show(*from),
                     show(*to)
                 );
-                self.find(Verdict::Fail, id, message);
+                self.find(Verdict::Fail, id, symptom.branch.as_deref(), message);
             }
         }
     }
@@ -387,7 +414,7 @@ impl Judge<'_> {
                         show(resolved - due),
                         show(ended)
                     );
-                    self.find(Verdict::Fail, id, message);
+                    self.find_of(Verdict::Fail, Aspect::Resolution, firing, message);
                 }
                 None if due < self.duration => {
                     let message = format!(
@@ -395,7 +422,7 @@ impl Judge<'_> {
                         show(ended),
                         show(due)
                     );
-                    self.find(Verdict::Fail, id, message);
+                    self.find_of(Verdict::Fail, Aspect::Resolution, firing, message);
                 }
                 None => {
                     let message = format!(
@@ -403,7 +430,7 @@ impl Judge<'_> {
                         show(self.duration),
                         show(due)
                     );
-                    self.find(Verdict::Unknown, id, message);
+                    self.find_of(Verdict::Unknown, Aspect::Resolution, firing, message);
                 }
                 Some(_) => {}
             }

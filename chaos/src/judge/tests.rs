@@ -168,6 +168,40 @@ fn a_missed_or_late_alert_fails() {
     );
 }
 
+/// A change, and what the findings are about after it.
+type About<'a> = (&'a dyn Fn(&mut Case), &'a [(Aspect, Option<u64>)]);
+
+#[test]
+fn a_finding_tells_what_of_which_firing_it_is_about() {
+    let rows: [About<'_>; 4] = [
+        (&|case| case.firings.clear(), &[(Aspect::Detection, None)]),
+        (
+            &|case| case.firings[0].fired_at_ms = 646_000,
+            &[(Aspect::Detection, Some(646_000))],
+        ),
+        (
+            &|case| case.firings = vec![firing("RESV-INV-004", at(1, 0), at(2, 0), Some(at(3, 0)))],
+            &[
+                (Aspect::Detection, None),
+                (Aspect::Justification, Some(120_000)),
+            ],
+        ),
+        (
+            &|case| case.firings[0].resolved_at_ms = Some(1_200_000),
+            &[(Aspect::Resolution, Some(615_000))],
+        ),
+    ];
+    for (change, expected) in rows {
+        let mut case = case();
+        change(&mut case);
+        let findings = judge(&case.plan, &case.examination, &case.firings).findings;
+        let about = findings
+            .iter()
+            .map(|finding| (finding.aspect, finding.fired_at_ms));
+        assert_eq!(about.collect::<Vec<_>>(), expected, "{findings:#?}");
+    }
+}
+
 #[test]
 fn a_fault_without_its_symptom_proves_nothing() {
     let none = |case: &mut Case| {
