@@ -218,14 +218,17 @@ fn without_a_contract_only_conventions_speak_and_what_was_not_looked_for_is_name
         ..settings()
     };
     let sources = |text: &str| [("a.yml".to_string(), text.to_string())];
-    let report = check(&sources(RULES), &bare).expect("rules");
+    let rules = RULES.replace("orders_total", "orders_failed_total");
+    let report = check(&sources(&rules), &bare).expect("rules");
     assert_eq!(report.skipped, ["bucket-bounds", "unknown-metric"]);
     assert_eq!(
         (report.rules, report.silenced, report.findings.len()),
         (2, 1, 0)
     );
     let rows = [
-        ("orders_total > 5", 1),
+        ("orders_failed_total > 5", 1),
+        ("orders_total > 5", 0),
+        ("delta(orders_failed_total[5m]) > 5", 0),
         ("disk_used / disk_total > 0.8", 0),
         ("node_memory_total > 5", 0),
         ("nobody_knows > 5", 0),

@@ -6,6 +6,7 @@ use super::contract::{Contract, MetricKind};
 use super::facts::{Facts, Kind, Possible, demanded, name_of, of_selector};
 use super::interval::Interval;
 use super::{Settings, operators, selectors};
+use crate::labels::NAME;
 use crate::promql::ast::{Aggregate, Expr, ExprKind, Selector};
 
 /// One expression on its way.
@@ -74,7 +75,10 @@ impl Walk<'_> {
     /// Whether a counter's series can be there first with a value above 0.
     fn may_be_born(&self, selector: &Selector) -> bool {
         let Some(contract) = self.contract() else {
-            return true;
+            // One that has labels of its own, so that a series may come with the first event of its kind.
+            let target = ["job", "instance", "cluster", "namespace", NAME];
+            let mut matchers = selector.matchers.iter();
+            return matchers.any(|found| !target.contains(&&*found.name));
         };
         let known = contract.of_series(name_of(selector).unwrap_or(""), demanded(selector, "job"));
         known.is_empty() || known.iter().any(|(metric, _)| !metric.from_start)
@@ -243,12 +247,12 @@ impl Walk<'_> {
     }
 
     fn of_raw_counter(&mut self, at: usize, name: &str, inner: &Facts) {
-        if inner.kind == Kind::Counter {
-            let why = match name {
-                "delta" | "idelta" | "deriv" | "predict_linear" => {
-                    "a restart counts as a fall; `increase` and `rate` know better"
-                }
-                _ => "it says how long the process has been running; use `rate` or `increase`",
+        let of_gauges = matches!(name, "delta" | "idelta" | "deriv" | "predict_linear");
+        // Who asks for the change of a gauge may know better than the name.
+        if inner.kind == Kind::Counter && (!of_gauges || self.contract().is_some()) {
+            let why = match of_gauges {
+                true => "a restart counts as a fall; `increase` and `rate` know better",
+                false => "it says how long the process has been running; use `rate` or `increase`",
             };
             let sure = self.sure();
             let message = format!("`{name}` of a raw counter{sure}: {why}");
@@ -284,7 +288,7 @@ fn absent(args: &[Expr]) -> Facts {
     };
     for matcher in &selector.matchers {
         if let Some(value) = demanded(selector, &matcher.name)
-            && matcher.name != crate::labels::NAME
+            && matcher.name != NAME
         {
             out = out.with(&matcher.name, Some(value));
         }

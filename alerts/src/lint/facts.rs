@@ -218,28 +218,37 @@ fn matched(facts: Facts, matcher: &LabelMatcher) -> Facts {
     }
 }
 
-/// Words in names of totals that are no counters.
-const LEVELS: [&str; 19] = [
-    "active",
-    "allocatable",
-    "availab",
-    "capacity",
-    "current",
-    "desired",
-    "free",
-    "heap",
-    "limit",
-    "max",
-    "mem_",
-    "memory",
-    "nodes",
-    "pending",
-    "pool",
-    "quota",
-    "replicas",
-    "running",
-    "threads",
+/// Words in names of totals that count events. Others are as often a size: `…_memory_total`, `…_pending_task_total`.
+const EVENTS: [&str; 22] = [
+    "corrupt",
+    "cpu_seconds",
+    "cpu_usage",
+    "dropped",
+    "error",
+    "evict",
+    "fail",
+    "hits",
+    "lost",
+    "misses",
+    "panic",
+    "processed",
+    "receive",
+    "refus",
+    "reject",
+    "request",
+    "restart",
+    "retri",
+    "sent",
+    "timeout",
+    "transmit",
+    "written",
 ];
+
+fn counts_events(name: &str) -> bool {
+    let holds = |word: &&str| name.contains(*word);
+    let level = ["active", "current", "open", "pending"].iter().any(holds);
+    EVENTS.iter().any(holds) && !level
+}
 
 /// What the name says by convention.
 fn by_name(name: &str) -> Facts {
@@ -249,11 +258,10 @@ fn by_name(name: &str) -> Facts {
         "ALERTS" => (Kind::Gauge, Interval::closed(1.0, 1.0)),
         // A level of the recording convention: what it records is its rule's business.
         _ if name.contains(':') => (Kind::Unknown, Interval::ALL),
-        // A total of what there is at a time, as in `…_memory_total` and `…_pending_task_total`.
-        _ if ends(&["_total"]) && LEVELS.iter().any(|word| name.to_lowercase().contains(word)) => {
-            (Kind::Unknown, Interval::ALL)
+        _ if ends(&["_bucket"]) => (Kind::Counter, Interval::POSITIVE),
+        _ if ends(&["_total"]) && counts_events(&name.to_lowercase()) => {
+            (Kind::Counter, Interval::POSITIVE)
         }
-        _ if ends(&["_total", "_bucket"]) => (Kind::Counter, Interval::POSITIVE),
         // Of a histogram or summary; sums of negative numbers are rare.
         _ if ends(&[
             "_seconds_sum",

@@ -292,8 +292,8 @@ fn threshold(walk: &mut Walk<'_>, at: usize, vector: &Facts, op: Token, number: 
         _ => false,
     };
     if vector.born && first_event && !walk.waits && vector.kind == Kind::Gauge {
-        let message = "the first event goes unseen: a counter that is born with it never was 0, and growth is measured between \
-                       samples. Export it as 0 from the start, or also ask for series that are new";
+        let message = "a series that is born with its first event never was 0, so that this event goes unseen. Export it as 0 from \
+                       the start, or also ask for series that are new";
         walk.complain("counter-birth", at, message);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use super::facts::{Facts, demanded, name_of};
+use super::facts::{Facts, Possible, demanded, name_of};
 use super::render::{matcher, render};
 use super::selectors::each;
 use super::{One, Spot};
@@ -34,8 +34,15 @@ fn identity<'a>(one: &One<'a>) -> Identity<'a> {
     (one.rule.is_alert(), &one.rule.name, labels)
 }
 
-/// Two rules select by different values of a label that their answers keep: they never speak of the same series.
+/// Two rules that never speak of the same series: their answers have other labels, or they select by different values of a label
+/// that both keep.
 fn disjoint(rules: &[One<'_>], answers: &[Facts], a: usize, b: usize) -> bool {
+    if let (Possible::Only(left), Possible::Only(right)) =
+        (&answers[a].possible, &answers[b].possible)
+        && left != right
+    {
+        return true;
+    }
     let matchers = |at: usize| {
         let mut out: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         each(rules[at].expr, &mut |_, selector| {
