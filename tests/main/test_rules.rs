@@ -413,15 +413,15 @@ fn what_is_wrong_is_refused_whole() {
         folder.path(),
         &args,
         expect![[r#"
-        exit code 64
-        --- stdout
-        --- stderr
-        firedrill: bad.yml:15:38: tests[1].input_series[1].values: column 1: bad number syntax: "3y5"
-          |   - {series: requests_total, values: 3y5}
-          |                                      ^
-        missing.yml: rule file none.yml is missing
-        gone.yml: No such file or directory (os error 2)
-    "#]],
+            exit code 64
+            --- stdout
+            --- stderr
+            firedrill: bad.yml:15:38: bad number syntax: "3y5"
+              |   - {series: requests_total, values: 3y5}
+              |                                      ^
+            missing.yml: rule file none.yml is missing
+            gone.yml: No such file or directory (os error 2)
+        "#]],
     );
     said(
         folder.path(),
