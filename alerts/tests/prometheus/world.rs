@@ -1,4 +1,4 @@
-//! Random series over an hour: what a scrape leaves behind, and what it should not.
+//! Series over an hour: random ones, what a scrape leaves behind and what it should not, and an hour of recorded ones.
 //!
 //! Worlds of a seed lie far apart in time, so that one server holds all of them. In a world *on the grid* samples and queries
 //! share instants, so that bounds of ranges are touched. Off the grid no bound meets a sample: samples lie within the first
@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use alerts::labels::{Labels, NAME};
+use alerts::notation::{self, Value};
 use alerts::number::STALE;
 use alerts::openmetrics;
 use alerts::promql::Source;
@@ -40,6 +41,9 @@ pub struct World {
 pub fn worlds(seed: u64) -> Vec<World> {
     (0..WORLDS)
         .map(|number| {
+            if number == 0 {
+                return recorded(EPOCH_MS);
+            }
             let written = number >= WORLDS / 2;
             let mut maker = Maker {
                 dice: Dice::new(seed, number as u64),
@@ -56,6 +60,30 @@ pub fn worlds(seed: u64) -> Vec<World> {
             }
         })
         .collect()
+}
+
+/// What was scraped, each sample in the first half of its second.
+fn recorded(start_ms: i64) -> World {
+    let mut store = SeriesStore::new();
+    let lines = include_str!("recorded.txt").lines();
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let (offset_s, series) = line.split_once(' ').expect("an offset");
+        let offset_s: i64 = offset_s.parse().expect("seconds");
+        let (labels, values) = notation::series(series).expect("a series");
+        let instants = (0..).map(|at| start_ms + (offset_s + 15 * at) * 1_000 + 250);
+        let samples = instants
+            .zip(values.iter())
+            .filter_map(|(t_ms, value)| match value {
+                Value::Number(value) => Some((t_ms, value)),
+                _ => None,
+            });
+        store.extend(&labels, samples).expect("instants grow");
+    }
+    World {
+        start_ms,
+        grid: false,
+        store,
+    }
 }
 
 /// Starts a server that holds these worlds.
