@@ -294,18 +294,51 @@ fn regression(view: &View<'_>, origin_ms: i64) -> Option<(f64, f64)> {
         });
     }
     let n = view.values.len() as f64;
-    // Four sums side by side, which the processor adds together.
-    let mut sums = [Compensated::default(); 4];
-    for (t, value) in view.t_ms.iter().zip(view.values) {
-        let at = t.saturating_sub(origin_ms) as f64 / 1000.0;
-        let terms = [at, *value, at * value, at * at];
-        for (sum, term) in sums.iter_mut().zip(terms) {
-            sum.add(term);
+    let seconds = |t: &i64| t.saturating_sub(origin_ms) as f64 / 1000.0;
+    let (mut y, mut xy) = (Compensated::default(), Compensated::default());
+    let (x, xx) = match whole_seconds(view.t_ms, origin_ms) {
+        Some(sums) => {
+            for (t, value) in view.t_ms.iter().zip(view.values) {
+                y.add(*value);
+                xy.add(seconds(t) * value);
+            }
+            sums
         }
-    }
-    let [x, y, xy, xx] = sums.map(Compensated::value);
+        None => {
+            let (mut x, mut xx) = (Compensated::default(), Compensated::default());
+            for (t, value) in view.t_ms.iter().zip(view.values) {
+                let at = seconds(t);
+                x.add(at);
+                y.add(*value);
+                xy.add(at * value);
+                xx.add(at * at);
+            }
+            (x.value(), xx.value())
+        }
+    };
+    let (y, xy) = (y.value(), xy.value());
     let slope = (xy - x * y / n) / (xx - x * x / n);
     Some((slope, y / n - slope * x / n))
+}
+
+/// The sums of the distances to `origin_ms`, in seconds, and of their squares, where all are whole numbers and no sum is so large
+/// that it would be rounded: then they need no compensation, and come out the same.
+fn whole_seconds(t_ms: &[i64], origin_ms: i64) -> Option<(f64, f64)> {
+    const EXACT: i64 = 1 << 53;
+    let far = |t: &i64| t.saturating_sub(origin_ms).saturating_abs() / 1000;
+    let most = far(t_ms.first()?).max(far(t_ms.last()?));
+    most.checked_mul(most)?
+        .checked_mul(t_ms.len() as i64)
+        .filter(|sum| *sum < EXACT)?;
+    let (mut x, mut xx, mut rest) = (0, 0, 0);
+    for t in t_ms {
+        let ms = t - origin_ms;
+        let at = ms / 1000;
+        rest |= ms - at * 1000;
+        x += at;
+        xx += at * at;
+    }
+    (rest == 0).then_some((x as f64, xx as f64))
 }
 
 fn variance(values: &[f64]) -> f64 {
@@ -367,6 +400,19 @@ mod tests {
         let mut sum = Compensated::default();
         terms.iter().for_each(|term| sum.add(*term));
         assert_eq!(sum.value(), neumaier(&terms));
+    }
+
+    #[test]
+    fn sums_of_whole_seconds_need_no_compensation() {
+        let sums = |t_ms: &[i64], origin_ms| whole_seconds(t_ms, origin_ms);
+        assert_eq!(
+            sums(&[1_000, 16_000, 31_000], 31_000),
+            Some((-45.0, 1125.0))
+        );
+        assert_eq!(sums(&[1_500, 16_500], 1_500), Some((15.0, 225.0)));
+        assert_eq!(sums(&[1_000, 16_001], 31_000), None);
+        assert_eq!(sums(&[0], 4_000_000_000_000_000), None);
+        assert_eq!(sums(&[i64::MIN], i64::MAX), None);
     }
 
     proptest! {
