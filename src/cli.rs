@@ -70,6 +70,17 @@ enum Test {
 
 #[derive(Debug, Default, Args)]
 struct Run {
+    #[command(flatten)]
+    chosen: Chosen,
+    #[command(flatten)]
+    inputs: InputArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Which runs.
+#[derive(Debug, Args)]
+struct Chosen {
     /// Scenarios by name; all of them if none is named.
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
@@ -82,10 +93,27 @@ struct Run {
     /// Scenario files (*.toml) instead of the built-in ones.
     #[arg(id = "scenarios_dir", long = "scenarios", value_name = "DIR")]
     scenarios_dir: Option<PathBuf>,
-    #[command(flatten)]
-    inputs: InputArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+}
+
+impl Default for Chosen {
+    fn default() -> Self {
+        Chosen {
+            scenarios: Vec::new(),
+            seed: 1,
+            seeds: None,
+            scenarios_dir: None,
+        }
+    }
+}
+
+impl Chosen {
+    fn jobs(&self, inputs: &Inputs) -> Result<Vec<jobs::Job>, Error> {
+        let seeds: Vec<u64> = match self.seeds {
+            Some(count) => (1..=count).collect(),
+            None => vec![self.seed],
+        };
+        jobs::plan(inputs, &self.scenarios, &seeds)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -181,10 +209,7 @@ fn clap_ended(error: &clap::Error) -> u8 {
 
 fn dispatch(cli: Cli) -> Result<u8, Error> {
     match cli.command {
-        None => run(Run {
-            seed: 1,
-            ..Run::default()
-        }),
+        None => run(Run::default()),
         Some(Command::Run(args)) => run(args),
         Some(Command::Replay(args)) => replay(args),
         Some(Command::Export(what)) => export::run(what),
@@ -197,16 +222,12 @@ fn dispatch(cli: Cli) -> Result<u8, Error> {
 
 fn run(args: Run) -> Result<u8, Error> {
     let sources = Sources {
-        scenarios: args.scenarios_dir,
+        scenarios: args.chosen.scenarios_dir.clone(),
         rules: args.inputs.rules,
         ledger: args.inputs.ledger,
     };
     let inputs = Inputs::load(&sources)?;
-    let seeds = match args.seeds {
-        Some(count) => (1..=count).collect(),
-        None => vec![args.seed],
-    };
-    let jobs = jobs::plan(&inputs, &args.scenarios, &seeds)?;
+    let jobs = args.chosen.jobs(&inputs)?;
     let options = args.output.options(&sources)?;
     let (mut report, broken) = jobs::run(&inputs, &jobs, &options)?;
     if args.output.format == Format::Text {

@@ -10,12 +10,12 @@ use std::{
 use alerts::rules::RuleSet;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Color, print, say_memory};
+use super::{Chosen, Color, print, say_memory};
 use crate::{
     diff_rules::{self, Named, Report, Rules, Run, counted, markdown, text},
     exit::{self, Error},
     inputs::{self, Inputs, Sources, quote},
-    jobs::{self, Job},
+    jobs::Job,
     progress::Progress,
     report::Verdict,
     runner,
@@ -36,18 +36,8 @@ pub struct DiffRules {
     old: PathBuf,
     /// The rules as they are to be.
     new: PathBuf,
-    /// Scenarios by name; all of them if none is named.
-    #[arg(value_name = "SCENARIO")]
-    scenarios: Vec<String>,
-    /// The one seed to run.
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "seeds")]
-    seed: u64,
-    /// Runs the seeds 1 to N.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    seeds: Option<u64>,
-    /// Scenario files (*.toml) instead of the built-in ones.
-    #[arg(id = "scenarios_dir", long = "scenarios", value_name = "DIR")]
-    scenarios_dir: Option<PathBuf>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// The ledger's SQL (bootstrap.sql, migrations/, sql/) instead of the built-in one.
     #[arg(long, value_name = "DIR")]
     ledger: Option<PathBuf>,
@@ -76,16 +66,12 @@ enum Format {
 /// Compares; answers the exit code.
 pub fn rules(args: DiffRules) -> Result<u8, Error> {
     let sources = Sources {
-        scenarios: args.scenarios_dir,
+        scenarios: args.chosen.scenarios_dir.clone(),
         rules: None,
         ledger: args.ledger,
     };
     let (inputs, old, new) = load(&sources, &args.old, &args.new)?;
-    let seeds: Vec<u64> = match args.seeds {
-        Some(count) => (1..=count).collect(),
-        None => vec![args.seed],
-    };
-    let jobs = jobs::plan(&inputs, &args.scenarios, &seeds)?;
+    let jobs = args.chosen.jobs(&inputs)?;
     let style = args.color.style(std::io::stderr().is_terminal());
     let progress = Progress::new(jobs.len(), args.quiet, style);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
