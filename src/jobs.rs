@@ -77,7 +77,7 @@ pub fn of_bundle(header: &Header) -> Result<Job, Error> {
 pub fn run(inputs: &Inputs, jobs: &[Job], options: &Options) -> Result<(Report, bool), Error> {
     let progress = Progress::new(jobs.len(), options.quiet, options.style);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let work = |job: &Job| {
+    let work = |job: &&Job| {
         let (run, recording) = one(inputs, job, options)?;
         keep(inputs, job, options, &run, &recording)?;
         Ok(run)

@@ -11,45 +11,45 @@ use std::{
     thread,
 };
 
-/// Does `work` for each job on at most `threads` threads at a time; `done` is told of each in the order in which they finish.
+/// Does `work` for each job on at most `threads` threads at a time; `done` is told of each in the order in which they finish. A job
+/// is made when a thread is free for it, so that those still to come take no memory.
 ///
 /// # Errors
 /// Per job: the message of its panic.
-pub fn run_all<J: Sync, R: Send>(
-    jobs: &[J],
+pub fn run_all<J: Send + Sync, R: Send>(
+    jobs: impl IntoIterator<Item = J, IntoIter: Send>,
     threads: usize,
     work: impl Fn(&J) -> R + Sync,
     done: impl Fn(&J, &Result<R, String>) + Sync,
 ) -> Vec<Result<R, String>> {
-    let next = Mutex::new(0);
-    let results: Mutex<Vec<Option<Result<R, String>>>> =
-        Mutex::new(jobs.iter().map(|_| None).collect());
+    let jobs = jobs.into_iter();
+    let threads = jobs.size_hint().1.map_or(threads, |most| threads.min(most));
+    let jobs = Mutex::new(jobs.enumerate());
+    let results = Mutex::new(Vec::new());
     let lane = || {
-        while let Some(index) = take(&next, jobs.len()) {
+        while let Some((place, job)) = take(&jobs) {
             // The thread ends with the run: what its thread-local state holds ends with it.
-            let result = thread::scope(|scope| {
-                match scope.spawn(|| attempt(|| work(&jobs[index]))).join() {
-                    Ok(result) => result,
-                    Err(panic) => Err(message(panic.as_ref())),
-                }
-            });
-            done(&jobs[index], &result);
-            lock(&results)[index] = Some(result);
+            let result =
+                thread::scope(
+                    |scope| match scope.spawn(|| attempt(|| work(&job))).join() {
+                        Ok(result) => result,
+                        Err(panic) => Err(message(panic.as_ref())),
+                    },
+                );
+            done(&job, &result);
+            lock(&results).push((place, result));
         }
     };
     thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, jobs.len().max(1)) {
+        for _ in 0..threads.max(1) {
             scope.spawn(lane);
         }
     });
-    let results = results
+    let mut results = results
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let lost = || Err("the run's thread ended without a result".to_owned());
-    results
-        .into_iter()
-        .map(|result| result.unwrap_or_else(lost))
-        .collect()
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Runs `work`; a panic becomes its message.
@@ -60,12 +60,9 @@ pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(panic.as_ref()))
 }
 
-fn take(next: &Mutex<usize>, end: usize) -> Option<usize> {
-    let mut next = lock(next);
-    (*next < end).then(|| {
-        *next += 1;
-        *next - 1
-    })
+/// In a function of its own, so that the lock ends with it.
+fn take<J>(jobs: &Mutex<impl Iterator<Item = J>>) -> Option<J> {
+    lock(jobs).next()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

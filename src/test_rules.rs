@@ -1,22 +1,20 @@
 //! `firedrill test rules`: promtool's unit-test files, run as promtool runs them.
 //!
-//! Invariant: every file is read and checked before any test is run; tests run in parallel, the report is in the order of the
-//! arguments. As with promtool, what failed goes to standard error and the rest to standard output.
+//! Invariant: nothing is reported unless every file was read and nothing in it was refused; tests run in parallel, the report is in the
+//! order of the arguments. As with promtool, what failed goes to standard error and the rest to standard output.
 
 mod disk;
 mod json;
 mod junit;
+mod run;
 mod text;
 
 use std::{
-    collections::BTreeSet,
     io::{IsTerminal, Write},
-    num::NonZero,
     path::PathBuf,
-    thread,
 };
 
-use alerts::unit::{Coverage, GroupResult, Options, Suite};
+use alerts::unit::{Coverage, GroupResult, Options};
 use clap::Args;
 use regex::Regex;
 
@@ -24,7 +22,6 @@ use crate::{
     cli::{Color, Format},
     exit::Error,
     report::Verdict,
-    runner,
 };
 
 /// Runs promtool's unit-test files.
@@ -79,21 +76,33 @@ struct Outcome {
 }
 
 struct FileOutcome {
-    suite: Suite,
-    /// The tests that were run: place in the file, and what became of it or the message of its panic.
-    tests: Vec<(usize, Result<GroupResult, String>)>,
+    /// As it was named.
+    file: String,
+    warnings: Vec<String>,
+    /// How many tests it describes.
+    described: usize,
+    /// Those that were run.
+    tests: Vec<TestOutcome>,
+}
+
+struct TestOutcome {
+    title: String,
+    /// Or the message of its panic.
+    result: Result<GroupResult, String>,
 }
 
 impl FileOutcome {
+    /// What became of the tests that came to an end.
+    fn results(&self) -> impl Iterator<Item = &GroupResult> {
+        self.tests
+            .iter()
+            .filter_map(|test| test.result.as_ref().ok())
+    }
+
     fn verdict(&self) -> Verdict {
-        let results = || {
-            self.tests
-                .iter()
-                .filter_map(|(_, result)| result.as_ref().ok())
-        };
-        if results().any(|result| !result.failures.is_empty()) {
+        if self.results().any(|result| !result.failures.is_empty()) {
             Verdict::Fail
-        } else if results().map(|result| result.checks).sum::<usize>() == 0 {
+        } else if self.results().map(|result| result.checks).sum::<usize>() == 0 {
             Verdict::Unknown
         } else {
             Verdict::Pass
@@ -102,7 +111,7 @@ impl FileOutcome {
 
     /// None of its tests has a name that `--run` wants.
     fn skipped(&self) -> bool {
-        self.tests.is_empty() && !self.suite.file.tests.is_empty()
+        self.tests.is_empty() && self.described > 0
     }
 }
 
@@ -126,10 +135,9 @@ impl Outcome {
 
     fn panics(&self) -> impl Iterator<Item = String> {
         self.files.iter().flat_map(|file| {
-            file.tests.iter().filter_map(|(at, result)| {
-                let title = file.suite.file.tests[*at].title(*at);
-                let panic = result.as_ref().err()?;
-                Some(format!("{}: {title}: {panic}", file.suite.file.file))
+            file.tests.iter().filter_map(|test| {
+                let panic = test.result.as_ref().err()?;
+                Some(format!("{}: {}: {panic}", file.file, test.title))
             })
         })
     }
@@ -154,8 +162,18 @@ pub fn run(args: TestRules) -> Result<u8, Error> {
         group_intervals: args.group_intervals,
         dump: args.debug,
     };
-    let suites = load(&args.files)?;
-    let outcome = outcome(suites, wanted.as_ref(), &options, args.min_coverage);
+    let (files, coverage) = run::run(&run::Asked {
+        files: &args.files,
+        wanted: wanted.as_ref(),
+        options: &options,
+    })?;
+    let checked = |file: &FileOutcome| file.results().any(|result| result.checks > 0);
+    let outcome = Outcome {
+        any: files.iter().any(checked),
+        coverage,
+        min_coverage: args.min_coverage,
+        files,
+    };
     if let Some(path) = &args.junit {
         junit::write(path, &outcome)?;
     }
@@ -173,67 +191,6 @@ pub fn run(args: TestRules) -> Result<u8, Error> {
     match outcome.panics().next() {
         Some(panic) => Err(Error::Internal(panic)),
         None => Ok(outcome.verdict().code()),
-    }
-}
-
-fn load(files: &[String]) -> Result<Vec<Suite>, Error> {
-    let (mut suites, mut refused) = (Vec::new(), BTreeSet::new());
-    let mut errors = Vec::new();
-    for file in files {
-        match Suite::load(file, &disk::Disk) {
-            Ok(suite) => suites.push(suite),
-            Err(found) => {
-                // Several tests may name the same broken rule file.
-                let found = found.iter().map(ToString::to_string);
-                errors.extend(found.filter(|error| refused.insert(error.clone())));
-            }
-        }
-    }
-    match errors.is_empty() {
-        true => Ok(suites),
-        false => Err(Error::Input(errors.join("\n"))),
-    }
-}
-
-fn outcome(
-    suites: Vec<Suite>,
-    wanted: Option<&Regex>,
-    options: &Options,
-    min_coverage: Option<f64>,
-) -> Outcome {
-    let mut jobs: Vec<(usize, usize)> = Vec::new();
-    for (place, suite) in suites.iter().enumerate() {
-        let named = suite.file.tests.iter().enumerate();
-        let chosen =
-            named.filter(|(_, test)| wanted.is_none_or(|wanted| wanted.is_match(&test.name)));
-        jobs.extend(chosen.map(|(at, _)| (place, at)));
-    }
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let work = |(place, at): &(usize, usize)| suites[*place].run(*at, options);
-    let results = runner::run_all(&jobs, threads, work, |_, _| {});
-    let mut coverage = Coverage::default();
-    for suite in &suites {
-        coverage.merge(suite.coverage());
-    }
-    let any = results.iter().flatten().any(|result| result.checks > 0);
-    let mut files: Vec<FileOutcome> = suites
-        .into_iter()
-        .map(|suite| FileOutcome {
-            suite,
-            tests: Vec::new(),
-        })
-        .collect();
-    for ((place, at), result) in jobs.into_iter().zip(results) {
-        if let Ok(result) = &result {
-            coverage.merge(result.coverage.clone());
-        }
-        files[place].tests.push((at, result));
-    }
-    Outcome {
-        files,
-        coverage,
-        min_coverage,
-        any,
     }
 }
 

@@ -75,7 +75,7 @@ pub fn rules(args: DiffRules) -> Result<u8, Error> {
     let style = args.color.style(std::io::stderr().is_terminal());
     let progress = Progress::new(jobs.len(), args.quiet, style);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let work = |job: &Job| diff_rules::one(&inputs, job, [&old, &new]);
+    let work = |job: &&Job| diff_rules::one(&inputs, job, [&old, &new]);
     let results = runner::run_all(&jobs, threads, work, |job, result| {
         if let Ok(run) = ended(job, result.clone()) {
             progress.ended(&line(&run), run.took);

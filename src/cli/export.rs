@@ -112,7 +112,7 @@ fn tests(args: &Tests) -> Result<u8, Error> {
     let jobs = jobs::plan(&inputs, &args.scenarios, &[args.seed])?;
     artefacts::vacant(&args.output)?;
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let work = |job: &Job| export::unit_test(&inputs, job);
+    let work = |job: &&Job| export::unit_test(&inputs, job);
     let results = runner::run_all(&jobs, threads, work, |_, result| {
         if let Ok(Ok(Outcome::Written(test))) = result {
             args.from.say(&test.to_string());

@@ -1,6 +1,10 @@
 //! Test files and rule files from disk.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    path::Path,
+};
 
 use alerts::unit::Files;
 
@@ -28,5 +32,16 @@ impl Files for Disk {
 
     fn read(&self, path: &str) -> Result<String, String> {
         fs::read_to_string(path).map_err(|error| error.to_string())
+    }
+
+    fn open(&self, path: &str) -> Option<Box<dyn BufRead + Send>> {
+        // What is odd is read a second time, which a pipe cannot do.
+        let again = fs::metadata(path).is_ok_and(|file| file.is_file());
+        let mut file = again.then(|| fs::File::open(path).ok()).flatten()?;
+        file.seek(SeekFrom::End(-1)).ok()?;
+        let mut last = [0];
+        file.read_exact(&mut last).ok()?;
+        file.rewind().ok()?;
+        (last == *b"\n").then(|| Box::new(BufReader::new(file)) as _)
     }
 }

@@ -23,25 +23,22 @@ fn file(file: &FileOutcome) -> Value {
     let tests: Vec<Value> = file
         .tests
         .iter()
-        .map(|(at, result)| {
-            let name = file.suite.file.tests[*at].title(*at);
-            match result {
-                Ok(result) => json!({
-                    "name": name,
-                    "checks": result.checks,
-                    "failures": result.failures,
-                }),
-                Err(panic) => json!({ "name": name, "internal_error": panic }),
-            }
+        .map(|test| match &test.result {
+            Ok(result) => json!({
+                "name": test.title,
+                "checks": result.checks,
+                "failures": result.failures,
+            }),
+            Err(panic) => json!({ "name": test.title, "internal_error": panic }),
         })
         .collect();
     json!({
-        "file": file.suite.file.file,
+        "file": file.file,
         "verdict": match file.skipped() {
             true => "skipped",
             false => file.verdict().name(),
         },
-        "warnings": file.suite.warnings,
+        "warnings": file.warnings,
         "tests": tests,
     })
 }

@@ -17,9 +17,9 @@ pub(super) fn write(path: &Path, outcome: &Outcome) -> Result<(), Error> {
 fn report(outcome: &Outcome) -> Report {
     let mut report = Report::new("firedrill test rules");
     for file in &outcome.files {
-        let mut suite = TestSuite::new(file.suite.file.file.as_str());
-        for (at, result) in &file.tests {
-            let status = match result {
+        let mut suite = TestSuite::new(file.file.as_str());
+        for test in &file.tests {
+            let status = match &test.result {
                 Ok(result) if result.failures.is_empty() => TestCaseStatus::success(),
                 Ok(result) => {
                     let texts: Vec<String> =
@@ -35,8 +35,8 @@ fn report(outcome: &Outcome) -> Report {
                     status
                 }
             };
-            let mut case = TestCase::new(file.suite.file.tests[*at].title(*at), status);
-            case.set_classname(file.suite.file.file.as_str());
+            let mut case = TestCase::new(test.title.as_str(), status);
+            case.set_classname(file.file.as_str());
             suite.add_test_case(case);
         }
         report.add_test_suite(suite);

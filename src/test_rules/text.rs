@@ -24,11 +24,8 @@ pub(super) struct Shown {
 
 pub(super) fn report(outcome: &Outcome, shown: Shown) -> Result<(), Error> {
     for file in &outcome.files {
-        emit(
-            Stream::Out,
-            &format!("Unit Testing:  {}\n", file.suite.file.file),
-        )?;
-        for warning in &file.suite.warnings {
+        emit(Stream::Out, &format!("Unit Testing:  {}\n", file.file))?;
+        for warning in &file.warnings {
             emit(Stream::Err, &format!("  WARNING: {warning}\n"))?;
         }
         debug(file)?;
@@ -60,11 +57,7 @@ fn verdict(file: &FileOutcome, shown: Shown) -> Result<(), Error> {
         Verdict::Unknown => emit(Stream::Err, "  UNKNOWN: no check was made\n"),
         Verdict::Fail => {
             let mut text = String::from("  FAILED:\n");
-            let results = file
-                .tests
-                .iter()
-                .filter_map(|(_, result)| result.as_ref().ok());
-            for failure in results.flat_map(|result| &result.failures) {
+            for failure in file.results().flat_map(|result| &result.failures) {
                 let _ = match failure.sides() {
                     Some((expected, got)) if shown.diff => {
                         writeln!(text, "{}", diff(failure, &expected, &got, shown.style))
@@ -96,11 +89,11 @@ fn diff(failure: &Failure, expected: &str, got: &str, style: Style) -> String {
 }
 
 fn debug(file: &FileOutcome) -> Result<(), Error> {
-    for (at, result) in &file.tests {
-        if let Ok(result) = result
+    for test in &file.tests {
+        if let Ok(result) = &test.result
             && let Some(dump) = &result.dump
         {
-            let title = file.suite.file.tests[*at].title(*at);
+            let title = &test.title;
             let text = format!("DEBUG: all series (input and rules) of test {title}:\n{dump}");
             emit(Stream::Err, &text)?;
         }

@@ -75,6 +75,36 @@ fn both() -> tempfile::TempDir {
     folder(&[("rules.yml", RULES), ("test.yml", TESTS)])
 }
 
+/// Tests are run as they are read; what stands below them is not known by then.
+#[test]
+fn how_a_file_can_be_read_changes_nothing_of_what_is_said() {
+    let settings = "evaluation_interval: 30s\nrule_files: [rules.yml]\n";
+    let tests = TESTS.split_once('\n').map_or("", |(_, tests)| tests);
+    let call = |text: &str| {
+        let folder = folder(&[("rules.yml", RULES), ("test.yml", text)]);
+        let args = [
+            "test",
+            "rules",
+            "--coverage",
+            "--debug",
+            "test.yml",
+            "test.yml",
+        ];
+        let outcome = call_in(folder.path(), &args);
+        (outcome.code, outcome.stdout, outcome.stderr)
+    };
+    let above = call(&format!("{settings}{tests}"));
+    assert_eq!(above.0, 1, "{}", above.2);
+    assert_eq!(above.1.matches("Unit Testing:  test.yml").count(), 2);
+    for text in [
+        format!("{tests}{settings}"),
+        format!("{settings}{}", tests.replace("tests:", "tests: &all")),
+        format!("{settings}{}", tests.trim_end()),
+    ] {
+        assert_eq!(call(&text), above, "{text}");
+    }
+}
+
 #[test]
 fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
     let files = [

@@ -56,7 +56,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<RuleError>
 }
 
 /// The first document; all, where they are resources.
-fn documents(text: &str) -> Result<Vec<std::rc::Rc<Node>>, Fault> {
+fn documents(text: &str) -> Result<Vec<std::sync::Arc<Node>>, Fault> {
     let mut out = Vec::new();
     for document in Documents::checked(text)? {
         let document = document?;
@@ -79,7 +79,7 @@ fn is_resource(node: &Node) -> bool {
     })
 }
 
-fn file_groups(reading: &mut Reading<'_>, documents: &[std::rc::Rc<Node>]) -> Vec<Group> {
+fn file_groups(reading: &mut Reading<'_>, documents: &[std::sync::Arc<Node>]) -> Vec<Group> {
     let mut out = Vec::new();
     for document in documents {
         if is_resource(document) {

@@ -1,22 +1,17 @@
-//! YAML text to nodes that know where they stand.
+//! YAML as nodes that know where they stand.
 //!
 //! Invariant: what this accepts is what go-yaml accepts in promtool, since both scan with ports of libyaml: anchors, aliases
-//! and merge keys are resolved, a key that stands twice is refused, any scalar is text until a field asks for more. Depth
-//! and aliases are bounded, so that no input exhausts stack or memory.
+//! and merge keys are resolved, a key that stands twice is refused, any scalar is text until a field asks for more.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use libyaml_safer::ScalarStyle;
 
-use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
+mod read;
 
-/// Deeper than any rule file; each level costs stack when the nodes are dropped.
-const DEPTH_MAX: usize = 64;
-/// Nodes that aliases may stand for in one document: a few lines of nested aliases stand for billions.
-const ALIASED_MAX: u64 = 1_000_000;
+pub(crate) use read::{Documents, Listed, is_forbidden};
 
 /// One node of a document.
 #[derive(Debug)]
@@ -32,8 +27,8 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) enum Content {
     Scalar { text: String, style: ScalarStyle },
-    Sequence(Vec<Rc<Node>>),
-    Mapping(Vec<(Rc<Node>, Rc<Node>)>),
+    Sequence(Vec<Arc<Node>>),
+    Mapping(Vec<(Arc<Node>, Arc<Node>)>),
 }
 
 /// Where a node stands, and how it is written if it is a scalar.
@@ -58,6 +53,30 @@ fn fault<T>(at: usize, reason: impl Into<String>) -> Result<T, Fault> {
 }
 
 impl Node {
+    /// Of its items, or of its keys and values in turn.
+    fn collection(
+        mapping: bool,
+        items: Vec<Arc<Node>>,
+        span: Range<usize>,
+        tag: Option<String>,
+    ) -> Self {
+        let sizes = items.iter().map(|item| item.size);
+        let size = sizes.fold(1, u64::saturating_add);
+        let content = if mapping {
+            let mut items = items.into_iter();
+            let pairs = std::iter::from_fn(|| Some((items.next()?, items.next()?)));
+            Content::Mapping(pairs.collect())
+        } else {
+            Content::Sequence(items)
+        };
+        Node {
+            span,
+            content,
+            tag,
+            size,
+        }
+    }
+
     pub fn at(&self) -> usize {
         self.span.start
     }
@@ -155,313 +174,5 @@ impl Node {
         let tagged = self.tag.is_none() || self.core_tag() == Some("merge");
         let plain = matches!(&self.content, Content::Scalar { text, style } if text == "<<" && *style == ScalarStyle::Plain);
         plain && tagged
-    }
-}
-
-/// The documents of a text, one after the other.
-pub(crate) struct Documents<'t> {
-    /// Reads each document first: the parser below panics on some malformed texts, and this one, a port of the same library,
-    /// does not. It says nothing of where nodes stand, so that it cannot do the rest.
-    first: serde_yaml_ng::Deserializer<'t>,
-    parser: Parser<std::io::Chain<&'t [u8], &'static [u8]>>,
-    /// Bytes of the text.
-    length: usize,
-    /// The text ends inside of its last line. The parser wants lines to be whole, so that it gets a line break more.
-    torn: bool,
-    done: bool,
-}
-
-impl<'t> Documents<'t> {
-    pub fn of(text: &'t str) -> Self {
-        let torn = !text.ends_with('\n');
-        let end: &'static [u8] = if torn { b"\n" } else { b"" };
-        let mut parser = Parser::new();
-        parser.set_input(std::io::Read::chain(text.as_bytes(), end));
-        Documents {
-            first: serde_yaml_ng::Deserializer::from_str(text),
-            parser,
-            length: text.len(),
-            torn,
-            done: false,
-        }
-    }
-
-    /// The same of a text without control characters, which YAML does not allow.
-    pub fn checked(text: &'t str) -> Result<Self, Fault> {
-        let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
-        match text.char_indices().find(|(_, c)| control(*c)) {
-            Some((at, c)) => fault(at, format!("control character {c:?} is not allowed")),
-            None => Ok(Documents::of(text)),
-        }
-    }
-
-    /// Refuses the next document if it is malformed.
-    fn scan(&mut self) -> Result<(), Fault> {
-        let read = self.first.next().map(IgnoredAny::deserialize);
-        let Some(Err(error)) = read else {
-            return Ok(());
-        };
-        let text = error.to_string();
-        // What is not about the form has a better word from us, with its place.
-        let ours = ["recursion limit", "repetition limit", "unknown anchor"];
-        match error.location() {
-            Some(at) if !ours.iter().any(|known| text.starts_with(known)) => {
-                fault(at.index(), placeless(&text))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The next event. Should the parser panic although the document was scanned, its state is not looked at again, and the text
-    /// is refused where it had come to.
-    fn event(&mut self, reached: usize) -> Result<Event, Fault> {
-        let parser = std::panic::AssertUnwindSafe(&mut self.parser);
-        let caught = std::panic::catch_unwind(|| {
-            let parser = parser;
-            parser.0.parse()
-        });
-        let Ok(read) = caught else {
-            return fault(
-                reached,
-                "malformed YAML: a tag or the end of the text cannot be read",
-            );
-        };
-        read.map_err(|error| {
-            let at = offset(error.problem_mark().unwrap_or_default());
-            let context = error.context().map(|context| format!(" {context}"));
-            let reason = format!("{}{}", error.problem(), context.unwrap_or_default());
-            Fault { at, reason }
-        })
-    }
-
-    fn document(&mut self) -> Result<Option<Rc<Node>>, Fault> {
-        let mut nodes = Nodes::default();
-        loop {
-            let event = self.event(nodes.end)?;
-            nodes.end = offset(event.end_mark);
-            let span = offset(event.start_mark)..offset(event.end_mark);
-            match event.data {
-                EventData::StreamStart { .. } | EventData::DocumentStart { .. } => {}
-                EventData::StreamEnd => return Ok(None),
-                EventData::DocumentEnd { .. } => return Ok(nodes.root),
-                mut data => {
-                    if self.torn && span.end >= self.length {
-                        mend(&mut data);
-                    }
-                    nodes.take(data, span)?;
-                }
-            }
-        }
-    }
-}
-
-/// `a at line 1 column 2, while b at line 1 column 1` without the places, which stand elsewhere.
-fn placeless(text: &str) -> String {
-    let mut parts = text.split(", while");
-    let bare = |part: &str| {
-        part.split(" at line ")
-            .next()
-            .unwrap_or_default()
-            .to_string()
-    };
-    let problem = parts.next().map(bare).unwrap_or_default();
-    parts.fold(problem, |text, part| format!("{text} while{}", bare(part)))
-}
-
-/// Takes the line break that [`Documents`] added from a block scalar again.
-fn mend(data: &mut EventData) {
-    if let EventData::Scalar { value, style, .. } = data
-        && matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
-        && value.ends_with('\n')
-    {
-        value.pop();
-    }
-}
-
-impl Iterator for Documents<'_> {
-    type Item = Result<Rc<Node>, Fault>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
-        let document = match self.scan() {
-            Ok(()) => self.document().transpose(),
-            Err(fault) => Some(Err(fault)),
-        };
-        self.done = !matches!(document, Some(Ok(_)));
-        document
-    }
-}
-
-fn offset(mark: Mark) -> usize {
-    mark.index as usize
-}
-
-/// A collection that has begun.
-struct Open {
-    start: usize,
-    tag: Option<String>,
-    anchor: Option<String>,
-    mapping: bool,
-    items: Vec<Rc<Node>>,
-}
-
-#[derive(Default)]
-struct Nodes {
-    open: Vec<Open>,
-    /// `None` while the anchor's own node has not ended.
-    anchors: BTreeMap<String, Option<Rc<Node>>>,
-    aliased: u64,
-    root: Option<Rc<Node>>,
-    /// Where the last event ended.
-    end: usize,
-}
-
-impl Nodes {
-    fn take(&mut self, data: EventData, span: Range<usize>) -> Result<(), Fault> {
-        match data {
-            EventData::Scalar {
-                anchor,
-                tag,
-                value: text,
-                style,
-                ..
-            } => {
-                let node = Node {
-                    span,
-                    content: Content::Scalar { text, style },
-                    tag,
-                    size: 1,
-                };
-                if node.core_tag() == Some("null") && !node.reads_as_null() {
-                    return fault(node.at(), "what is tagged !!null must be nothing");
-                }
-                self.close(anchor, node);
-            }
-            EventData::SequenceStart { anchor, tag, .. } => self.begin(anchor, tag, span, false)?,
-            EventData::MappingStart { anchor, tag, .. } => self.begin(anchor, tag, span, true)?,
-            EventData::SequenceEnd | EventData::MappingEnd => self.end(span.end),
-            EventData::Alias { anchor } => {
-                let node = match self.anchors.get(&anchor) {
-                    Some(Some(node)) => node.clone(),
-                    Some(None) => {
-                        return fault(span.start, format!("anchor {anchor:?} contains itself"));
-                    }
-                    None => return fault(span.start, format!("unknown anchor {anchor:?}")),
-                };
-                self.aliased = self.aliased.saturating_add(node.size);
-                if self.aliased > ALIASED_MAX {
-                    return fault(
-                        span.start,
-                        format!("aliases stand for more than {ALIASED_MAX} nodes"),
-                    );
-                }
-                self.push(node);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn begin(
-        &mut self,
-        anchor: Option<String>,
-        tag: Option<String>,
-        span: Range<usize>,
-        mapping: bool,
-    ) -> Result<(), Fault> {
-        if self.open.len() >= DEPTH_MAX {
-            return fault(span.start, format!("nested more than {DEPTH_MAX} deep"));
-        }
-        if let Some(anchor) = &anchor {
-            self.anchors.insert(anchor.clone(), None);
-        }
-        self.open.push(Open {
-            start: span.start,
-            tag,
-            anchor,
-            mapping,
-            items: Vec::new(),
-        });
-        Ok(())
-    }
-
-    fn end(&mut self, end: usize) {
-        let Some(open) = self.open.pop() else {
-            return;
-        };
-        let sizes = open.items.iter().map(|item| item.size);
-        let size = sizes.fold(1, u64::saturating_add);
-        let content = if open.mapping {
-            let mut items = open.items.into_iter();
-            let pairs = std::iter::from_fn(|| Some((items.next()?, items.next()?)));
-            Content::Mapping(pairs.collect())
-        } else {
-            Content::Sequence(open.items)
-        };
-        let node = Node {
-            span: open.start..end,
-            content,
-            tag: open.tag,
-            size,
-        };
-        self.close(open.anchor, node);
-    }
-
-    fn close(&mut self, anchor: Option<String>, node: Node) {
-        let node = Rc::new(node);
-        if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, Some(node.clone()));
-        }
-        self.push(node);
-    }
-
-    fn push(&mut self, node: Rc<Node>) {
-        match self.open.last_mut() {
-            Some(open) => open.items.push(node),
-            None => self.root = Some(node),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_last_line_without_its_end_is_read_as_it_stands() {
-        for (text, want) in [
-            ("a: |\n  b", "b"),
-            ("a: |\n  b\n", "b\n"),
-            ("a: |+\n  b\n\n", "b\n\n"),
-            ("a: b", "b"),
-            ("a: 'b'", "b"),
-        ] {
-            let document = Documents::of(text).next().expect("one").expect("YAML");
-            let entries = document.entries().expect("a mapping");
-            assert_eq!(entries[0].1.name(), Some(want), "{text:?}");
-        }
-    }
-
-    /// Divided by a character that none of them holds.
-    const PIECES: &str = "a¦: ¦\n¦\n  ¦\n- ¦- ¦|¦>¦|-¦>+¦|2¦'¦\"¦\\¦\\x¦\\u12¦{¦}¦[¦]¦,¦&a ¦\
-        *a¦!¦!!str ¦!<¦%YAML 1.1¦%TAG ! x¦---¦...¦#¦? ¦<<: ¦\t¦\r¦\u{feff}¦\u{85}¦\u{2028}¦~¦@";
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
-
-        /// Every text ends in documents or a fault inside of it, also one that is torn anywhere.
-        #[test]
-        fn no_text_is_too_strange(pieces in prop::collection::vec(prop::sample::select(PIECES.split('¦').collect::<Vec<_>>()), 0..24)) {
-            let text = pieces.concat();
-            for document in Documents::of(&text) {
-                if let Err(fault) = document {
-                    prop_assert!(fault.at <= text.len() + 1, "{} in {:?}", fault.at, text);
-                }
-            }
-        }
     }
 }

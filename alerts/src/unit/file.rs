@@ -1,6 +1,6 @@
 //! A unit-test file of promtool: what it says, checked.
 //!
-//! Invariant: a [`TestFile`] can be run. Unknown fields, values of the wrong kind, series, queries and durations that do not
+//! Invariant: a [`TestGroup`] can be run. Unknown fields, values of the wrong kind, series, queries and durations that do not
 //! parse are refused with file, line, column and reason; nothing is guessed.
 
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ pub const MAX_SAMPLES: u64 = 20_000_000;
 /// `evaluation_interval` of a file that has none.
 const DEFAULT_INTERVAL_MS: i64 = 60_000;
 
-/// One unit-test file.
-#[derive(Debug, Clone)]
+/// What one unit-test file says of all its tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestFile {
     /// The file as it was named.
     pub file: String,
@@ -35,8 +35,6 @@ pub struct TestFile {
     pub group_eval_order: Vec<String>,
     /// Numbers may differ by the smallest step there is.
     pub fuzzy_compare: bool,
-    /// The tests.
-    pub tests: Vec<TestGroup>,
 }
 
 /// Input series and what is expected of the rules that see them.
@@ -96,25 +94,33 @@ pub struct ExpressionTest {
 }
 
 impl TestFile {
-    /// Reads a file's text; `file` is what messages call it.
+    /// Reads a file's text, with its tests; `file` is what messages call it.
     ///
     /// # Errors
     /// All that is wrong, each with its place.
-    pub fn parse(file: &str, text: &str) -> Result<TestFile, Vec<RuleError>> {
+    pub fn parse(file: &str, text: &str) -> Result<(TestFile, Vec<TestGroup>), Vec<RuleError>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source::new(file, text);
         let mut reading = Reading::version_2(&source);
         // promtool reads the first document and no other.
         let document = Documents::checked(text).and_then(|mut all| all.next().transpose());
-        let tests = match document {
-            Ok(document) => whole(&mut reading, document.as_deref()),
+        let read = match document {
+            Ok(document) => {
+                let head = head(&mut reading, document.as_deref());
+                head.map(|(file, tests)| {
+                    let tests = tests.into_iter();
+                    let tests = tests.filter_map(|node| test(&mut reading, node, file.interval_ms));
+                    let tests = tests.collect();
+                    (file, tests)
+                })
+            }
             Err(Fault { at, reason }) => {
                 reading.refuse_at(at, reason);
                 None
             }
         };
-        let tests = reading.finish(tests)?;
-        tests.ok_or_else(Vec::new)
+        let read = reading.finish(read)?;
+        read.ok_or_else(Vec::new)
     }
 }
 
@@ -159,8 +165,11 @@ const TEST: [&str; 8] = [
     "external_url",
 ];
 
-/// The whole file; without a document it says nothing. `None` where something was refused.
-fn whole(reading: &mut Reading<'_>, document: Option<&Node>) -> Option<TestFile> {
+/// What is said of all tests, and the tests; without a document nothing is said. `None` where something was refused.
+pub(super) fn head<'n>(
+    reading: &mut Reading<'_>,
+    document: Option<&'n Node>,
+) -> Option<(TestFile, Vec<&'n Node>)> {
     let fields = match document {
         Some(document) => reading.fields(document, "unit-test file", &FILE)?,
         None => Fields::none(),
@@ -175,26 +184,14 @@ fn whole(reading: &mut Reading<'_>, document: Option<&Node>) -> Option<TestFile>
         let reason = format!("group name repeated in evaluation order: {name}");
         reading.refuse(fields.get("group_eval_order")?, reason);
     }
-    let rule_files = names(reading, &fields, "rule_files");
-    let fuzzy_compare = flag(reading, &fields, "fuzzy_compare");
-    let mut tests = Vec::new();
-    for node in reading.items(fields.get("tests"), "tests") {
-        let Some(test) = test(reading, node, interval_ms) else {
-            continue;
-        };
-        if let Err(reason) = bounded(&test, interval_ms) {
-            reading.refuse(node, reason);
-        }
-        tests.push(test);
-    }
-    Some(TestFile {
+    let file = TestFile {
         file: reading.source.file.into(),
-        rule_files,
+        rule_files: names(reading, &fields, "rule_files"),
         interval_ms,
         group_eval_order: order,
-        fuzzy_compare,
-        tests,
-    })
+        fuzzy_compare: flag(reading, &fields, "fuzzy_compare"),
+    };
+    Some((file, reading.items(fields.get("tests"), "tests")))
 }
 
 fn names(reading: &mut Reading<'_>, fields: &Fields<'_>, field: &str) -> Vec<String> {
@@ -220,7 +217,8 @@ fn bounded(test: &TestGroup, interval_ms: i64) -> Result<(), String> {
     Ok(())
 }
 
-fn test(reading: &mut Reading<'_>, node: &Node, interval_ms: i64) -> Option<TestGroup> {
+/// One test; `interval_ms` is that of the file. `None` where something was refused.
+pub(super) fn test(reading: &mut Reading<'_>, node: &Node, interval_ms: i64) -> Option<TestGroup> {
     let fields = reading.fields(node, "test", &TEST)?;
     let mut described = Vec::new();
     for node in reading.items(fields.get("input_series"), "input_series") {
@@ -244,7 +242,7 @@ fn test(reading: &mut Reading<'_>, node: &Node, interval_ms: i64) -> Option<Test
         .iter()
         .map(|(name, value)| (&**name, &**value))
         .collect();
-    Some(TestGroup {
+    let test = TestGroup {
         name: text(reading, &fields, "name"),
         interval_ms: match millis(reading, &fields, "interval") {
             0 => interval_ms,
@@ -257,7 +255,11 @@ fn test(reading: &mut Reading<'_>, node: &Node, interval_ms: i64) -> Option<Test
         expressions,
         external_labels: Labels::of(&external),
         external_url: text(reading, &fields, "external_url"),
-    })
+    };
+    if let Err(reason) = bounded(&test, interval_ms) {
+        reading.refuse(node, reason);
+    }
+    Some(test)
 }
 
 fn alert_test(reading: &mut Reading<'_>, node: &Node) -> Option<AlertTest> {

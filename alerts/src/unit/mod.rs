@@ -1,6 +1,6 @@
 //! Unit tests of rules: promtool's files, unchanged.
 //!
-//! A [`Suite`] is a test file with the rule files that it names; each of its tests runs by itself and answers a [`GroupResult`]:
+//! A [`Suite`] is a test file with the rule files that it names, read whole; [`Tests`] reads the same test by test. Each test runs by itself and answers a [`GroupResult`]:
 //! how many checks were made, what failed in promtool's words, and what each rule did while it was looked at.
 //! Semantics are those of `promtool test rules` 3.x: rules are evaluated from the test's start at every multiple of the
 //! evaluation interval up to the last `eval_time`, a check of alerts sees the last evaluation at or before its `eval_time`, numbers
@@ -25,6 +25,7 @@ pub mod grid;
 mod input;
 mod run;
 mod suite;
+mod tests;
 pub mod write;
 mod yaml;
 
@@ -35,3 +36,4 @@ pub use file::{
 };
 pub use run::{GroupResult, Options};
 pub use suite::{Files, Suite};
+pub use tests::Tests;

@@ -3,9 +3,10 @@
 //! Invariant: a [`Suite`] has parsed rules; a rule file that does not parse, or that is named and missing, is refused.
 
 use std::collections::BTreeSet;
+use std::io::BufRead;
 
 use super::coverage::Coverage;
-use super::file::TestFile;
+use super::file::{TestFile, TestGroup};
 use super::run::{self, GroupResult, Options};
 use crate::rules::{RuleError, RuleSet};
 
@@ -22,13 +23,20 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be read.
     fn read(&self, path: &str) -> Result<String, String>;
+
+    /// A file whose last line is whole, to be read piece by piece and maybe a second time; `None` where it can only be read whole.
+    fn open(&self, _path: &str) -> Option<Box<dyn BufRead + Send>> {
+        None
+    }
 }
 
-/// A test file and its rules.
+/// A test file, its tests and its rules.
 #[derive(Debug, Clone)]
 pub struct Suite {
-    /// The tests.
+    /// What is said of all tests.
     pub file: TestFile,
+    /// The tests; empty while they are read one by one ([`super::Tests`]).
+    pub tests: Vec<TestGroup>,
     /// The rules, in the order in which they are evaluated.
     pub rules: RuleSet,
     /// What is suspicious and not wrong: a pattern without files, a check of an alert that no rule makes.
@@ -39,14 +47,30 @@ impl Suite {
     /// Reads a test file and its rule files.
     ///
     /// # Errors
-    /// All that is wrong with the rule files, or the first thing that is wrong with the test file.
+    /// All that is wrong with the rule files, or with the test file.
     pub fn load(file: &str, files: &impl Files) -> Result<Suite, Vec<RuleError>> {
         let text = files.read(file).map_err(|why| vec![refused(file, why)])?;
-        let tests = TestFile::parse(file, &text)?;
+        let (head, tests) = TestFile::parse(file, &text)?;
+        let mut suite = Suite::without_tests(head, files)?;
+        let mut suspicions = Suspicions::of(&suite.rules);
+        for (at, test) in tests.iter().enumerate() {
+            suspicions.look(at, test);
+        }
+        suite.warnings.extend(suspicions.warnings());
+        suite.tests = tests;
+        Ok(suite)
+    }
+
+    /// Reads the rule files.
+    pub(super) fn without_tests(
+        head: TestFile,
+        files: &impl Files,
+    ) -> Result<Suite, Vec<RuleError>> {
+        let file = &*head.file;
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         let absolute = file.starts_with('/');
         let (mut paths, mut errors, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-        for pattern in &tests.rule_files {
+        for pattern in &head.rule_files {
             let pattern = match pattern.starts_with('/') {
                 // The empty name stays one: it is no folder.
                 false if pattern.is_empty() => String::new(),
@@ -78,16 +102,12 @@ impl Suite {
         }
         let sources = sources.iter().map(|(path, text)| (&***path, &**text));
         match RuleSet::from_sources(sources) {
-            Ok(rules) if errors.is_empty() => {
-                let mut suite = Suite {
-                    rules: rules.in_order(&tests.group_eval_order),
-                    file: tests,
-                    warnings,
-                };
-                suite.warn_of_missing_alerts();
-                suite.warn_of_unread_input();
-                Ok(suite)
-            }
+            Ok(rules) if errors.is_empty() => Ok(Suite {
+                rules: rules.in_order(&head.group_eval_order),
+                file: head,
+                tests: Vec::new(),
+                warnings,
+            }),
             Ok(_) => Err(errors),
             Err(more) => {
                 errors.extend(more);
@@ -96,38 +116,56 @@ impl Suite {
         }
     }
 
-    /// Runs the test at this place of the file.
-    pub fn run(&self, at: usize, options: &Options) -> GroupResult {
-        run::run(&self.file, &self.file.tests[at], &self.rules, options)
+    /// Runs a test of this file.
+    pub fn run(&self, test: &TestGroup, options: &Options) -> GroupResult {
+        run::run(&self.file, test, &self.rules, options)
     }
 
     /// The rules with nothing seen of them yet.
     pub fn coverage(&self) -> Coverage {
         Coverage::of(&self.rules)
     }
+}
 
-    /// Input that promtool passes over in silence.
-    fn warn_of_unread_input(&mut self) {
-        for (at, test) in self.file.tests.iter().enumerate() {
-            if test.unread > 0 {
-                let (title, unread) = (test.title(at), test.unread);
-                self.warnings.push(format!(
-                    "{title}: {unread} input series are not read: the one before them holds an empty line or a comment"
-                ));
-            }
+/// What is suspicious in tests and not wrong.
+#[derive(Debug)]
+pub(super) struct Suspicions {
+    /// Names of the alerts that rules make, and of those that checks asked for in vain.
+    known: BTreeSet<String>,
+    missing: BTreeSet<String>,
+    alerts: Vec<String>,
+    input: Vec<String>,
+}
+
+impl Suspicions {
+    pub fn of(rules: &RuleSet) -> Self {
+        Suspicions {
+            known: rules.alerts().map(|(_, rule)| rule.name.clone()).collect(),
+            missing: BTreeSet::new(),
+            alerts: Vec::new(),
+            input: Vec::new(),
         }
     }
 
-    /// That an alert which no rule makes does not fire is no news.
-    fn warn_of_missing_alerts(&mut self) {
-        let known: BTreeSet<&str> = self.rules.alerts().map(|(_, rule)| &*rule.name).collect();
-        let mut missing = BTreeSet::new();
-        for test in self.file.tests.iter().flat_map(|test| &test.alerts) {
-            if !known.contains(&*test.alertname) && missing.insert(&*test.alertname) {
-                self.warnings
-                    .push(format!("no rule makes the alert {}", test.alertname));
+    /// Looks at the test at this place of the file.
+    pub fn look(&mut self, at: usize, test: &TestGroup) {
+        // That an alert which no rule makes does not fire is no news.
+        for name in test.alerts.iter().map(|test| &test.alertname) {
+            if !self.known.contains(name) && self.missing.insert(name.clone()) {
+                self.alerts.push(format!("no rule makes the alert {name}"));
             }
         }
+        // promtool passes over it in silence.
+        if test.unread > 0 {
+            let (title, unread) = (test.title(at), test.unread);
+            self.input.push(format!(
+                "{title}: {unread} input series are not read: the one before them holds an empty line or a comment"
+            ));
+        }
+    }
+
+    pub fn warnings(self) -> impl Iterator<Item = String> {
+        self.alerts.into_iter().chain(self.input)
     }
 }
 

@@ -28,8 +28,10 @@ pub fn failures(file: &Path) -> Result<String, String> {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         texts.join("\n")
     })?;
-    let results = (0..suite.file.tests.len()).map(|at| suite.run(at, &Options::default()));
-    let results: Vec<GroupResult> = results.collect();
+    let tests = suite.tests.iter();
+    let results: Vec<GroupResult> = tests
+        .map(|test| suite.run(test, &Options::default()))
+        .collect();
     let failures = results.iter().flat_map(|result| &result.failures);
     Ok(failures.map(|failure| format!("{failure}\n")).collect())
 }

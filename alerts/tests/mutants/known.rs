@@ -43,13 +43,14 @@ const OURS: [(&str, (u32, u32), &str); 7] = [
 const ANY: (u32, u32) = (u32::MAX, 0);
 
 /// Refused by promtool below this version (major and minor): what the refusal says.
-const THEIRS: [((u32, u32), &str); 5] = [
+const THEIRS: [((u32, u32), &str); 6] = [
     (
         (2, 53),
         "field query_offset not found in type rulefmt.RuleGroup",
     ),
     ((3, 0), "field labels not found in type rulefmt.RuleGroup"),
     ((3, 0), "parse error: unexpected string \""),
+    ((3, 0), "parse error: unexpected duration \""),
     ((3, 0), "invalid label name"),
     ((3, 0), "invalid recording rule name"),
 ];
@@ -80,7 +81,7 @@ fn unreached(file: &Path, lines: &[String]) -> Option<&'static str> {
     let text = std::fs::read_to_string(file).expect("readable");
     let name = file.display().to_string();
     match TestFile::parse(&name, &text) {
-        Ok(tests) if tests.tests.is_empty() => {
+        Ok((_, tests)) if tests.is_empty() => {
             Some("promtool reads rule files when it comes to a test")
         }
         Err(errors) => {
