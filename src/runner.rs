@@ -90,8 +90,9 @@ mod tests {
     fn results_keep_the_order_of_the_jobs_whatever_finishes_first() {
         for threads in [0, 1, 2, 5] {
             let jobs: Vec<u64> = (0..20).collect();
-            let spin =
-                |job: &u64| (0..(20 - job) * 10_000).fold(*job, |sum, _| std::hint::black_box(sum));
+            let spin = |job: &&u64| {
+                (0..(20 - **job) * 10_000).fold(**job, |sum, _| std::hint::black_box(sum))
+            };
             let told = AtomicUsize::new(0);
             let results = run_all(&jobs, threads, spin, |_, _| {
                 told.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +109,7 @@ mod tests {
         let results = run_all(
             &[1, 2, 3],
             2,
-            |&job| assert!(job != 2, "job {job} broke"),
+            |job| assert!(**job != 2, "job {job} broke"),
             |_, _| {},
         );
         assert_eq!(results, [Ok(()), Err("job 2 broke".into()), Ok(())]);
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn each_run_begins_with_fresh_thread_local_state() {
         thread_local!(static SEEN: Cell<u32> = const { Cell::new(0) });
-        let count = |_: &u8| SEEN.with(|seen| seen.replace(seen.get() + 1));
+        let count = |_: &&u8| SEEN.with(|seen| seen.replace(seen.get() + 1));
         assert_eq!(run_all(&[0u8; 6], 2, count, |_, _| {}), vec![Ok(0); 6]);
     }
 }
