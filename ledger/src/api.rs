@@ -16,17 +16,19 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use jiff::civil::Date;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
+    admin,
     app::App,
     availability::Availability,
     contract::{Code, Id, Route},
     error::ApiError,
     health,
     hold::{Held, HoldRequest},
+    principals,
     stay::{Allocation, NIGHTS_MAX, Stay, days_of},
     transitions::Transition,
 };
@@ -52,6 +54,7 @@ impl App {
             .route("/internal/jobs/expire-holds", post(expire_holds))
             .route("/internal/jobs/relay-outbox", post(relay_outbox))
             .route("/internal/jobs/audit-overbooking", post(audit_overbooking))
+            .merge(admin::routes())
             .route("/metrics", get(metrics))
             .route("/health", get(ready))
             .route("/health/live", get(|| async { health::live() }))
@@ -98,6 +101,9 @@ fn route_label(path: &str) -> Route {
         ExpireHolds,
         RelayOutbox,
         Audit,
+        StopSell,
+        Freeze,
+        Replay,
         Metrics,
     ]
     .into_iter()
@@ -144,10 +150,7 @@ async fn hold(
 ) -> Result<(StatusCode, Json<Allocation>), ApiError> {
     let tenant = tenant(&headers)?;
     let key = idempotency_key(&headers)?;
-    let body =
-        body.map_err(|error| ApiError::new(error.status(), "body_refused", error.body_text()))?;
-    let body: HoldBody = serde_json::from_slice(&body)
-        .map_err(|error| ApiError::bad_request(format!("body: {error}")))?;
+    let body: HoldBody = read_body(body)?;
     let named = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
     };
@@ -243,10 +246,7 @@ async fn ready(State(app): Shared) -> Response {
 
 impl App {
     fn authorise(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let given = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        if given.is_some_and(|given| same(given, self.config.job_token.0.as_bytes())) {
+        if principals::bears(headers, &self.config.job_token) {
             return Ok(());
         }
         Err(ApiError::new(
@@ -265,16 +265,19 @@ impl App {
     }
 }
 
-/// Compares in a time that depends on the lengths alone.
-fn same(given: &[u8], wanted: &[u8]) -> bool {
-    let mut difference = u8::from(given.len() != wanted.len());
-    for (at, byte) in wanted.iter().enumerate() {
-        difference |= byte ^ given.get(at).copied().unwrap_or(0);
-    }
-    std::hint::black_box(difference) == 0
+/// Reads a JSON body strictly.
+pub(crate) fn read_body<B: DeserializeOwned>(
+    body: Result<Bytes, BytesRejection>,
+) -> Result<B, ApiError> {
+    let body =
+        body.map_err(|error| ApiError::new(error.status(), "body_refused", error.body_text()))?;
+    serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("body: {error}")))
 }
 
-fn header_text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, ApiError> {
+pub(crate) fn header_text<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+) -> Result<&'a str, ApiError> {
     let value = headers
         .get(name)
         .ok_or_else(|| ApiError::bad_request(format!("{name}: header is missing")))?;
@@ -283,7 +286,7 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str
         .map_err(|_| ApiError::bad_request(format!("{name}: not plain text")))
 }
 
-fn tenant(headers: &HeaderMap) -> Result<Uuid, ApiError> {
+pub(crate) fn tenant(headers: &HeaderMap) -> Result<Uuid, ApiError> {
     header_text(headers, "x-tenant-id")?
         .parse()
         .map_err(|_| ApiError::bad_request("x-tenant-id: not a UUID"))

@@ -2,8 +2,13 @@
 
 use std::{fmt, time::Duration};
 
+use serde::Deserialize;
+
+use crate::principals::{self, Principal};
+
 /// A value that never shows in logs: `Debug` prints dots.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(pub String);
 
 impl fmt::Debug for Secret {
@@ -83,6 +88,8 @@ pub struct Config {
     pub sweep_deadline: Duration,
     /// Bearer token of `/internal/jobs/*`.
     pub job_token: Secret,
+    /// Who may pull the levers of `/internal/admin/*`.
+    pub principals: Vec<Principal>,
 }
 
 impl Default for Config {
@@ -124,6 +131,7 @@ impl Default for Config {
             sweep_batch: 100,
             sweep_deadline: s(8),
             job_token: Secret(String::new()),
+            principals: Vec::new(),
         }
     }
 }
@@ -156,9 +164,10 @@ impl Config {
         if self.database_endpoints.iter().any(|e| e.trim().is_empty()) {
             return fail("database_endpoints", "an endpoint is empty");
         }
-        if self.job_token.0.len() < 16 {
+        if self.job_token.0.len() < principals::TOKEN_BYTES_MIN {
             return fail("job_token", "needs at least 16 characters");
         }
+        principals::validate(&self.principals, &self.job_token)?;
         if !(1..=200).contains(&self.app_pool_size) {
             return fail("app_pool_size", "must lie in 1..=200");
         }

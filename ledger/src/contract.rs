@@ -72,7 +72,7 @@ label_values! {
     Outcome {
         Ok = "ok", Repeated = "repeated", Insufficient = "insufficient_availability", Conflict = "conflict",
         Invalid = "invalid", LockTimeout = "lock_timeout", Unavailable = "unavailable", Unknown = "outcome_unknown",
-        Error = "error",
+        Frozen = "frozen", Error = "error",
     }
 }
 label_values! {
@@ -116,14 +116,16 @@ label_values! {
         Availability = "/v1/room-types/{id}/availability", Holds = "/v1/holds", Allocation = "/v1/allocations/{id}",
         Confirm = "/v1/allocations/{id}/confirm", Release = "/v1/allocations/{id}/release",
         Cancel = "/v1/allocations/{id}/cancel", ExpireHolds = "/internal/jobs/expire-holds",
-        RelayOutbox = "/internal/jobs/relay-outbox", Audit = "/internal/jobs/audit-overbooking", Metrics = "/metrics",
+        RelayOutbox = "/internal/jobs/relay-outbox", Audit = "/internal/jobs/audit-overbooking",
+        StopSell = "/internal/admin/stop-sell-property", Freeze = "/internal/admin/freeze-tenant-writes",
+        Replay = "/internal/admin/replay-outbox", Metrics = "/metrics",
         Health = "/health", Unmatched = "unmatched",
     }
 }
 label_values! {
     /// A status code of the HTTP API.
     Code {
-        C200 = "200", C201 = "201", C400 = "400", C401 = "401", C404 = "404", C405 = "405", C409 = "409", C413 = "413",
+        C200 = "200", C201 = "201", C202 = "202", C400 = "400", C401 = "401", C403 = "403", C404 = "404", C405 = "405", C409 = "409", C413 = "413",
         C422 = "422", C500 = "500", C503 = "503", Other = "other",
     }
 }
@@ -170,8 +172,10 @@ impl Code {
         match status {
             200 => C200,
             201 => C201,
+            202 => C202,
             400 => C400,
             401 => C401,
+            403 => C403,
             404 => C404,
             405 => C405,
             409 => C409,

@@ -12,6 +12,8 @@ pub const LOCK_TIMEOUT: &str = "MELMASTOON.INVENTORY.LOCK_TIMEOUT";
 pub const UNAVAILABLE: &str = "MELMASTOON.INVENTORY.UNAVAILABLE";
 /// The code of a change that may or may not have happened: repeat it with the same key.
 pub const OUTCOME_UNKNOWN: &str = "MELMASTOON.INVENTORY.OUTCOME_UNKNOWN";
+/// The code of a change that an operator's freeze refuses.
+pub const MAINTENANCE_FREEZE: &str = "MELMASTOON.INVENTORY.MAINTENANCE_FREEZE";
 
 /// One refusal or failure.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +82,7 @@ impl ApiError {
             (_, LOCK_TIMEOUT) => Outcome::LockTimeout,
             (_, UNAVAILABLE) => Outcome::Unavailable,
             (_, OUTCOME_UNKNOWN) => Outcome::Unknown,
+            (_, MAINTENANCE_FREEZE) => Outcome::Frozen,
             (_, "insufficient_availability") => Outcome::Insufficient,
             (409, _) => Outcome::Conflict,
             (400..=499, _) => Outcome::Invalid,
@@ -95,7 +98,11 @@ impl ApiError {
             Outcome::Unavailable => Some(Reason::Unavailable),
             Outcome::Unknown => Some(Reason::Unknown),
             Outcome::Error => Some(Reason::Error),
-            Outcome::Ok | Outcome::Repeated | Outcome::Conflict | Outcome::Invalid => None,
+            Outcome::Ok
+            | Outcome::Repeated
+            | Outcome::Conflict
+            | Outcome::Invalid
+            | Outcome::Frozen => None,
         }
     }
 }

@@ -71,25 +71,26 @@ impl Work for HoldWork<'_> {
 
     async fn run(&self, app: &App, lease: &mut Lease, _attempt: u32) -> Result<Held, Abort> {
         let HoldRequest { key, stay, .. } = self.request;
-        let text = |text: &str| Value::Text(text.into());
         let claim = vec![
-            text(key),
-            text(&self.fingerprint),
+            key.as_str().into(),
+            self.fingerprint.as_str().into(),
             Value::Uuid(self.allocation),
         ];
         let locked = app
             .locking(
                 lease,
                 &[
+                    (&app.book.tenant_frozen, Vec::new()),
                     (&app.book.hold_claim_key, claim),
                     (&app.book.hold_lock_nights, stay.params()),
                 ],
             )
             .await?;
-        if locked[0].rows.is_empty() {
+        app.refuse_frozen(&locked[0])?;
+        if locked[1].rows.is_empty() {
             return self.repeated(app, lease).await;
         }
-        if locked[1].rows.len() != stay.nights() as usize {
+        if locked[2].rows.len() != stay.nights() as usize {
             let nights = read_nights(app, lease, stay).await?;
             return Err(if nights.is_empty() {
                 not_in_calendar()

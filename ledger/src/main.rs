@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::{
-    App, Config, Ports, Secret, SqlBook,
+    App, Config, Ports, Principal, Secret, SqlBook,
     postgres::{
         Credentials, LogBroker, MemoryCache, PgConnect, SystemClock, SystemIds, TokioSpawn,
         bootstrap, migrate, serve,
@@ -85,6 +85,9 @@ struct Service {
     /// Bearer token of /internal/jobs, at least 16 characters.
     #[arg(long, env = "LEDGER_JOB_TOKEN", hide_env_values = true)]
     job_token: String,
+    /// JSON file of who may pull the levers of /internal/admin: [{"name": …, "duty": "platform_engineer" or "sre", "token": …}]
+    #[arg(long, env = "LEDGER_PRINCIPALS", value_name = "FILE")]
+    principals: Option<PathBuf>,
     /// Where events go.
     #[arg(long, env = "LEDGER_BROKER", value_enum)]
     broker: Broker,
@@ -128,7 +131,16 @@ impl Service {
         let mut credentials = Credentials::default();
         credentials.app.1 = self.app_password.map(Secret);
         credentials.worker.1 = self.worker_password.map(Secret);
+        let principals = match &self.principals {
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| format!("{}: {error}", file.display()))?;
+                Principal::list(&text)?
+            }
+            None => Vec::new(),
+        };
         let config = Config {
+            principals,
             database_endpoints: self.database,
             app_pool_size: self.app_pool_size,
             worker_pool_size: self.worker_pool_size,

@@ -33,6 +33,12 @@ pub enum Value {
     Interval(i64),
 }
 
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.into())
+    }
+}
+
 /// Rows of one statement; empty, with the number of rows touched, where it returns none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
@@ -236,9 +242,12 @@ mod tests {
                 "hold_reserve_nights",
                 "job_succeeded",
                 "outbox_published",
+                "outbox_replay",
                 "release_allocation",
                 "release_nights",
+                "stop_sell_nights",
                 "sweep_lock",
+                "unfreeze_tenant",
             ]
         );
     }

@@ -107,14 +107,21 @@ impl App {
         tenant: Uuid,
         work: &W,
     ) -> Result<W::Out, ApiError> {
+        self.transact_on(&self.app_pool, tenant, work).await
+    }
+
+    /// The same on a session of this pool.
+    pub(crate) async fn transact_on<W: Work>(
+        &self,
+        pool: &Arc<Pool>,
+        tenant: Uuid,
+        work: &W,
+    ) -> Result<W::Out, ApiError> {
         let clock = &*self.ports.clock;
         let end = clock.monotonic() + self.config.request_deadline;
         let mut pause = self.config.retry_backoff;
         for attempt in 0.. {
-            let abort = match self
-                .attempt(&self.app_pool, Some(tenant), work, attempt)
-                .await
-            {
+            let abort = match self.attempt(pool, Some(tenant), work, attempt).await {
                 Ok(out) => return Ok(out),
                 Err(abort) => abort,
             };

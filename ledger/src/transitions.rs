@@ -103,8 +103,10 @@ impl Work for TransitionWork {
             Transition::Cancel => &app.book.cancel_allocation,
         };
         let id = Value::Uuid(self.allocation);
-        let guarded = app.locking(lease, &[(guard, vec![id.clone()])]).await?;
-        let Some(row) = guarded[0].rows.first() else {
+        let batch = [(&app.book.tenant_frozen, vec![]), (guard, vec![id])];
+        let guarded = app.locking(lease, &batch).await?;
+        app.refuse_frozen(&guarded[0])?;
+        let Some(row) = guarded[1].rows.first() else {
             let allocation = app.read_allocation(lease, self.allocation).await?;
             if allocation.status == self.transition.target() {
                 return Ok(Changed {

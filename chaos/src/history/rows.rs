@@ -176,7 +176,9 @@ impl Change {
             Columns::of(table, &change.after),
         );
         let tenant_column = match table {
-            "room_type_inventory_daily" | "idempotency_keys" => Some(0),
+            "room_type_inventory_daily" | "idempotency_keys" | "tenant_freezes" | "audit_log" => {
+                Some(0)
+            }
             "job_runs" => None,
             _ => Some(1),
         };
@@ -406,6 +408,9 @@ mod tests {
         );
         for table in ["properties", "room_types", "rooms"] {
             assert_eq!(columns(table)[1], "tenant_id");
+        }
+        for table in ["tenant_freezes", "audit_log"] {
+            assert_eq!(columns(table)[0], "tenant_id");
         }
         assert!(!columns("job_runs").contains(&"tenant_id"));
     }

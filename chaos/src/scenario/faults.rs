@@ -40,6 +40,8 @@ pub const TABLES: &[&str] = &[
     "idempotency_keys",
     "outbox",
     "job_runs",
+    "tenant_freezes",
+    "audit_log",
 ];
 
 /// Statements of the ledger, by file stem.
@@ -51,6 +53,8 @@ pub(super) const STATEMENTS: &[&str] = &[
     "allocation_get",
     "assign_room",
     "audit_changed",
+    "audit_find",
+    "audit_insert",
     "audit_oversold",
     "audit_room_types",
     "availability",
@@ -63,6 +67,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     "confirm_nights",
     "expire_allocation",
     "free_rooms",
+    "freeze_tenant",
     "hold_claim_key",
     "hold_find_key",
     "hold_insert",
@@ -72,12 +77,17 @@ pub(super) const STATEMENTS: &[&str] = &[
     "outbox_batch",
     "outbox_insert",
     "outbox_published",
+    "outbox_replay",
+    "property_room_types",
     "release_allocation",
     "release_nights",
     "server_state",
+    "stop_sell_nights",
     "sweep_candidates",
     "sweep_lock",
+    "tenant_frozen",
     "try_leadership",
+    "unfreeze_tenant",
 ];
 
 /// Who runs a fault's SQL.

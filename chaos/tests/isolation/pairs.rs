@@ -59,6 +59,15 @@ fn fixture(statement: &str, target: &Target) -> Option<Fixture> {
         "allocation_get" | "sweep_lock" => (&[allocation], &["live"]),
         "assign_room" => (&[allocation, room], &["confirmed"]),
         "audit_changed" => (&["3600"], &[]),
+        "audit_find" => (&["c"], &["requested"]),
+        "audit_insert" => (
+            &["c", "done", "lever", "target", "ben"],
+            &["plain", "requested"],
+        ),
+        "freeze_tenant" => (&["drill"], &["plain", "frozen"]),
+        "tenant_frozen" | "unfreeze_tenant" => (&[], &["frozen"]),
+        "property_room_types" => (&[property], &[]),
+        "stop_sell_nights" => (&[room_type, "2026-12-24", "2026-12-26", "true"], &["last"]),
         "audit_oversold" | "availability" | "hold_lock_nights" => (&stay, &[]),
         "audit_room_types" | "collect_outbox" | "collect_jobs" | "server_state" => (&[], &[]),
         "cancel_allocation" => (&[allocation], &["confirmed"]),
@@ -85,6 +94,7 @@ fn fixture(statement: &str, target: &Target) -> Option<Fixture> {
         "outbox_batch" => (&["10"], &[]),
         "outbox_insert" => (&[allocation, "held", "payload"], &[]),
         "outbox_published" => (&["1"], &[]),
+        "outbox_replay" => (&["1"], &["published"]),
         "sweep_candidates" => (&["10"], &["late"]),
         "try_leadership" => (&["7"], &[]),
         _ => return None,
@@ -97,7 +107,7 @@ fn fixture(statement: &str, target: &Target) -> Option<Fixture> {
 
 /// Who runs it: the jobs' role where the tenant's may not.
 pub fn role(statement: &str) -> Role {
-    const WORKER: [&str; 10] = [
+    const WORKER: [&str; 11] = [
         "audit_changed",
         "audit_oversold",
         "audit_room_types",
@@ -107,6 +117,7 @@ pub fn role(statement: &str) -> Role {
         "job_succeeded",
         "outbox_batch",
         "outbox_published",
+        "outbox_replay",
         "sweep_candidates",
     ];
     if WORKER.contains(&statement) {
@@ -116,6 +127,11 @@ pub fn role(statement: &str) -> Role {
     }
 }
 
+/// Who runs it for a tenant: the tenant's own, and the job that acts in a tenant's name.
+fn has_tenant(statement: &str) -> bool {
+    role(statement) == Role::App || statement == "outbox_replay"
+}
+
 /// Rows to begin with.
 fn setup(state: &str, pair: [&str; 2]) -> Vec<String> {
     let mut lines: Vec<String> = [
@@ -123,12 +139,20 @@ fn setup(state: &str, pair: [&str; 2]) -> Vec<String> {
         "room_type R of P",
         "room M of R number 1",
         "room L of R number 2",
-        "event K",
+        match state {
+            "published" => "event K published",
+            _ => "event K",
+        },
         "event K",
         "job expire-holds",
     ]
     .map(str::to_owned)
     .to_vec();
+    match state {
+        "frozen" => lines.push("frozen".to_owned()),
+        "requested" => lines.push("requested c".to_owned()),
+        _ => {}
+    }
     let counts = match state {
         "live" | "late" => "capacity 1 held 1",
         "confirmed" => "capacity 1 confirmed 1",
@@ -185,7 +209,7 @@ fn pair_spec(pair: [&str; 2], state: &str, fixtures: &[Fixture; 2]) -> Spec {
         let role = role(statement);
         spec.sessions.push((name.to_owned(), role));
         let actions = [
-            Action::Begin((role == Role::App).then(|| "T".to_owned())),
+            Action::Begin(has_tenant(statement).then(|| "T".to_owned())),
             Action::Run {
                 statement: (*statement).to_owned(),
                 args: fixture.args.clone(),

@@ -336,7 +336,7 @@ fn print_row(row: &[Value], now_us: i64) -> String {
 }
 
 /// Tables that only a tenant may read: name, columns, key.
-const OF_A_TENANT: [(&str, &str, &str); 4] = [
+const OF_A_TENANT: [(&str, &str, &str); 6] = [
     ("properties", "tenant_id, property_id, name", "property_id"),
     (
         "room_types",
@@ -352,6 +352,16 @@ const OF_A_TENANT: [(&str, &str, &str); 4] = [
         "idempotency_keys",
         "tenant_id, idempotency_key, request_hash, allocation_id",
         "idempotency_key",
+    ),
+    (
+        "tenant_freezes",
+        "tenant_id, reason, frozen_at",
+        "tenant_id",
+    ),
+    (
+        "audit_log",
+        "tenant_id, correlation_id, step, lever, target, principal, at",
+        "correlation_id, step",
     ),
 ];
 

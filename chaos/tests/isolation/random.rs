@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// What a step draws from: a statement with its parameters; `night` and `stay` stand for drawn nights.
-const CALLS: [&str; 46] = [
+const CALLS: [&str; 55] = [
     "hold_claim_key k hash A",
     "hold_claim_key k2 hash B",
     "hold_find_key k",
@@ -79,6 +79,15 @@ const CALLS: [&str; 46] = [
     "outbox_published 1",
     "outbox_batch 10",
     "job_succeeded expire-holds",
+    "tenant_frozen",
+    "freeze_tenant drill",
+    "unfreeze_tenant",
+    "audit_find c",
+    "audit_insert c requested lever target ada",
+    "audit_insert c done lever target ben",
+    "stop_sell_nights R stay true",
+    "stop_sell_nights R stay false",
+    "property_room_types P",
 ];
 
 /// How often a case with a race is played again on PostgreSQL.

@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_millis(3);
 
 /// Its rows are updated, never deleted, by what the specs may do: `job_runs` stays.
 const EMPTY: &str = "TRUNCATE properties, room_types, rooms, room_type_inventory_daily, room_allocations, \
-    idempotency_keys, outbox RESTART IDENTITY";
+    idempotency_keys, outbox, tenant_freezes, audit_log RESTART IDENTITY";
 
 type Call = Pin<Box<dyn Future<Output = (PgConnection, Outcome)>>>;
 

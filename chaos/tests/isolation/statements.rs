@@ -14,7 +14,7 @@ use std::{
 use ledger::ports;
 use sqlparser::{
     ast::{
-        AlterTableOperation, AssignmentTarget, ColumnOption, Query, Statement as Ast,
+        AlterTableOperation, AssignmentTarget, ColumnOption, FromTable, Query, Statement as Ast,
         TableConstraint, TableFactor, TableObject,
     },
     dialect::PostgreSqlDialect,
@@ -208,6 +208,13 @@ fn footprint(sql: &str, ast: &Ast, schema: &Schema) -> Result<BTreeMap<String, A
                 .collect();
             (name.to_string(), columns)
         }
+        Ast::Delete(delete) => {
+            let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+            match &from[..] {
+                [one] => (one.relation.to_string(), Vec::new()),
+                _ => return Err("DELETE from something that is no table".to_owned()),
+            }
+        }
         other => {
             return Err(format!(
                 "a statement of this kind is not read here: {other}"
@@ -240,7 +247,9 @@ fn types(sql: &str) -> Vec<String> {
         .skip(1)
         .filter_map(|text| {
             text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .find(|word| ["uuid", "text", "date", "integer", "bigint"].contains(word))
+                .find(|word| {
+                    ["uuid", "text", "date", "integer", "bigint", "boolean"].contains(word)
+                })
                 .map(str::to_owned)
         })
         .collect()
@@ -256,6 +265,7 @@ fn a_footprint_says_what_is_read_locked_and_written() {
         ("assign_room", "room_allocations:Write rooms:Lock"),
         ("free_rooms", "room_allocations:Read rooms:Read"),
         ("try_leadership", "advisory:Lock"),
+        ("unfreeze_tenant", "tenant_freezes:Write"),
         ("server_state", ""),
     ];
     for (name, want) in rows {

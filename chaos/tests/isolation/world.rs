@@ -3,7 +3,7 @@
 //! Setup lines: `tenant U` (of the lines after it; `T` at first), `property P`, `room_type R of P`, `room M of R number 1`,
 //! `night R 2026-12-24 capacity 5 [extra 1] [held 2] [confirmed 2] [closed]`,
 //! `allocation K of R 2026-12-24 2026-12-26 <late|late+N|live|confirmed|released|expired|cancelled> [room M]`,
-//! `key k -> K`, `event K`.
+//! `key k -> K`, `event K [published]`, `frozen`, `requested c`.
 //! Invariant: a uuid made from a name prints as that name. Left out: names beyond 15 ASCII letters.
 
 use ledger::ports::Value;
@@ -64,6 +64,7 @@ pub fn parameter(word: &str, sql_type: &str) -> Result<Value, String> {
             let epoch = jiff::civil::date(1970, 1, 1);
             Value::Date(date.since(epoch).map_err(|e| bad(&e))?.get_days())
         }
+        "boolean" => Value::Bool(word.parse().map_err(|e| bad(&e))?),
         "integer" | "bigint" => Value::Int(word.parse().map_err(|e| bad(&e))?),
         other => {
             return Err(format!(
@@ -169,6 +170,15 @@ pub fn insert(line: &str, tenant: &mut String) -> Result<Option<String>, String>
         ["event", k] => format!(
             "INSERT INTO outbox (ordering_key, event_type, payload) VALUES ({}, 'held', '{k}')",
             id(k)
+        ),
+        ["event", k, "published"] => format!(
+            "INSERT INTO outbox (ordering_key, event_type, payload, published_at) VALUES ({}, 'held', '{k}', '{}')",
+            id(k),
+            instant(LATE_US)?
+        ),
+        ["frozen"] => "INSERT INTO tenant_freezes (reason) VALUES ('repair')".to_owned(),
+        ["requested", c] => format!(
+            "INSERT INTO audit_log (correlation_id, step, lever, target, principal) VALUES ('{c}', 'requested', 'lever', 'target', 'ada')"
         ),
         _ => return Err(format!("no such setup line: {line}")),
     };

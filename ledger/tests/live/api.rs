@@ -52,6 +52,7 @@ pub struct Ledger {
 #[derive(Clone, Copy, Debug)]
 pub struct Hotel {
     pub tenant: Uuid,
+    pub property: Uuid,
     pub room_type: Uuid,
 }
 
@@ -173,9 +174,10 @@ impl Ledger {
     pub async fn hotel(&self, rooms: i64, nights: i32) -> Hotel {
         let hotel = Hotel {
             tenant: SystemIds.uuid(),
+            property: SystemIds.uuid(),
             room_type: SystemIds.uuid(),
         };
-        let property = Value::Uuid(SystemIds.uuid());
+        let property = Value::Uuid(hotel.property);
         let room_type = Value::Uuid(hotel.room_type);
         let text = |text: String| Value::Text(text.into());
         let mut session = self.session(Role::App).await;

@@ -5,4 +5,5 @@
 
 mod api;
 mod cases;
+mod levers;
 mod server;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use ledger::{
-    Config, Secret, SqlBook,
+    Config, Duty, Principal, Secret, SqlBook,
     contract::{Code, Id, Kind, METRICS, Op, Outcome, Route, Series, SqlState},
     metrics::Metrics,
     schema,
@@ -174,6 +174,45 @@ fn a_setting_that_cannot_work_is_named() {
     assert!(
         !format!("{:?}", good()).contains("sixteen"),
         "secrets do not show"
+    );
+    let ada = |token: &str| Principal {
+        name: "ada".to_owned(),
+        duty: Duty::Sre,
+        token: Secret(token.to_owned()),
+    };
+    let mut named = good();
+    named.principals = vec![ada("ada's secret word")];
+    assert_eq!(named.validate(), Ok(()));
+    assert!(!format!("{named:?}").contains("secret"));
+    for (what, principals) in [
+        ("16 characters", vec![ada("short")]),
+        (
+            "twice",
+            vec![ada("ada's secret word"), ada("ada's other secret")],
+        ),
+        ("somebody else's", vec![ada("sixteen letters.")]),
+        (
+            "1 to 64",
+            vec![Principal {
+                name: String::new(),
+                ..ada("ada's secret word")
+            }],
+        ),
+    ] {
+        let error = Config {
+            principals,
+            ..good()
+        }
+        .validate()
+        .unwrap_err();
+        assert_eq!(error.field, "principals");
+        assert!(error.reason.contains(what), "{error}");
+    }
+    let error = Principal::list(r#"[{"name":"ada","duty":"sre","tokn":"ada's secret word"}]"#);
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("column") && !error.contains("secret"),
+        "{error}"
     );
     let rows: [(&str, Spoil); 12] = [
         ("database_endpoints", |c| c.database_endpoints.clear()),

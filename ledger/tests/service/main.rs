@@ -5,5 +5,6 @@ mod answers;
 mod contract;
 mod fakes;
 mod jobs;
+mod levers;
 mod outages;
 mod run;
