@@ -127,6 +127,7 @@ impl Service {
             Some(dir) => SqlBook::from_dir(dir)?,
             None => SqlBook::embedded()?,
         };
+        PgConnect::check(&self.database)?;
         let clock = Arc::new(SystemClock::start());
         let mut credentials = Credentials::default();
         credentials.app.1 = self.app_password.map(Secret);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::value::{Param, read_row};
 use crate::{
-    config::Secret,
+    config::{ConfigError, Secret},
     ports::{BoxFuture, Connect, DbError, Role, Rows, Session, SessionSettings, Statement, Value},
 };
 
@@ -40,6 +40,37 @@ impl Default for Credentials {
 pub struct PgConnect {
     /// Logins.
     pub credentials: Credentials,
+}
+
+impl PgConnect {
+    /// Refuses endpoints that can never be connected to, and those that hold credentials: endpoints show in messages.
+    ///
+    /// # Errors
+    /// The first such endpoint, by its place.
+    pub fn check(endpoints: &[String]) -> Result<(), ConfigError> {
+        for (at, endpoint) in endpoints.iter().enumerate() {
+            let place = at + 1;
+            let fail = |reason: String| {
+                Err(ConfigError {
+                    field: "database_endpoints",
+                    reason,
+                })
+            };
+            let after_scheme = endpoint.split_once("://").map_or("", |(_, rest)| rest);
+            let authority = after_scheme.split(['/', '?']).next().unwrap_or_default();
+            if authority.contains('@') || endpoint.contains("password=") {
+                return fail(format!(
+                    "endpoint {place} holds a user or a password: the service logs in as ledger_app and ledger_worker, whose passwords are settings of their own"
+                ));
+            }
+            if let Err(error) = PgConnectOptions::from_str(endpoint) {
+                return fail(format!(
+                    "endpoint {place}, {endpoint:?}: {error}; want postgres://host:port/database"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A session that forgets its transaction (the service died, the network swallowed the end) must not keep its locks.
