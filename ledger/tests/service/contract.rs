@@ -4,15 +4,28 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use ledger::{
     Config, Secret, SqlBook,
-    contract::{Code, Id, Kind, METRICS, Op, Outcome, Route, Series, SqlState},
-    metrics::Metrics,
+    contract::{
+        Code, GroupOutcome, Id, Kind, METRICS, Metric, Op, Outcome, Registry, Route, Series,
+        SqlState, UNMOVED, services::JOBS,
+    },
+    metrics::{MEMBERS_MAX, Metrics, OTHER},
     schema,
 };
 
 #[test]
-fn every_metric_is_declared_well() {
+fn every_metric_of_every_job_is_declared_well() {
+    for (job, metrics) in JOBS {
+        assert!(!metrics.is_empty(), "{job}");
+        declared_well(metrics);
+    }
+    let listed: BTreeSet<usize> = UNMOVED.iter().map(|(id, _)| *id as usize).collect();
+    assert_eq!(listed.len(), UNMOVED.len(), "one is listed twice");
+    assert!(UNMOVED.iter().all(|(_, reason)| !reason.is_empty()));
+}
+
+fn declared_well(metrics: &[Metric]) {
     let mut names = BTreeSet::new();
-    for metric in METRICS {
+    for metric in metrics {
         assert!(names.insert(metric.name), "{} twice", metric.name);
         assert!(
             metric.help.ends_with('.') && !metric.help.contains(['\\', '\n']),
@@ -26,7 +39,8 @@ fn every_metric_is_declared_well() {
             metric.name
         );
         if metric.unit == "seconds" {
-            assert!(metric.name.ends_with("_seconds"), "{}", metric.name);
+            let name = metric.name.trim_end_matches("_total");
+            assert!(name.ends_with("_seconds"), "{}", metric.name);
         }
         if let Kind::Histogram(bounds) = metric.kind {
             assert!(
@@ -35,10 +49,18 @@ fn every_metric_is_declared_well() {
                 metric.name
             );
         }
-        if let Series::Per(_, values) | Series::Pairs(_, values, _, _) = metric.series {
+        let (some, more): (&[&str], &[&str]) = match metric.series {
+            Series::One | Series::Each(_) => (&[], &[]),
+            Series::Per(_, values) | Series::EachPer(_, _, values) => (values, &[]),
+            Series::Pairs(_, outer, _, inner) => (outer, inner),
+        };
+        for values in [some, more] {
             let distinct: BTreeSet<_> = values.iter().collect();
             assert_eq!(distinct.len(), values.len(), "{}", metric.name);
         }
+        let open = matches!(metric.series, Series::Each(_) | Series::EachPer(..));
+        let histogram = matches!(metric.kind, Kind::Histogram(_));
+        assert!(!(open && histogram), "{}: not supported", metric.name);
     }
 }
 
@@ -55,6 +77,7 @@ fn the_page_has_every_counter_from_the_start_and_no_gauge_that_was_not_set() {
             Series::One => 1,
             Series::Per(_, values) => values.len(),
             Series::Pairs(_, outer, _, inner) => outer.len() * inner.len(),
+            Series::Each(_) | Series::EachPer(..) => 0,
         };
         let expected = if metric.kind == Kind::Counter {
             series
@@ -116,6 +139,80 @@ fn values_are_written_at_their_labels() {
             "{line}\n{page}"
         );
     }
+}
+
+#[test]
+fn a_member_has_all_its_series_from_when_it_is_admitted() {
+    let metrics = Metrics::new();
+    metrics.admit(Registry::Tenant, ["b", "a"]);
+    metrics.admit(Registry::Property, ["p"]);
+    metrics.inc_of(Id::GroupHolds, "b", GroupOutcome::PartialFail as usize);
+    // Admitted by what is counted of it.
+    metrics.inc_of(Id::OfflineLost, "c\"\\\n", 0);
+    metrics.set_of(Id::CalendarHorizon, "p", 29.5);
+    // What is known already keeps its values.
+    metrics.admit(Registry::Tenant, ["a", "b"]);
+    metrics.admit(Registry::Property, ["p", "q"]);
+    let page = metrics.render();
+    let of = |name: &str| -> Vec<&str> {
+        let lines = page.lines().filter(|line| line.starts_with(name));
+        lines
+            .map(|line| line.strip_prefix(name).expect("filtered"))
+            .collect()
+    };
+    assert_eq!(
+        of("inventory_offline_arbitration_lost_total"),
+        [
+            "{tenant=\"a\"} 0",
+            "{tenant=\"b\"} 0",
+            "{tenant=\"c\\\"\\\\\\n\"} 1"
+        ]
+    );
+    let partial: Vec<&str> = of("inventory_group_hold_total")
+        .into_iter()
+        .filter(|line| line.contains("partial_fail"))
+        .collect();
+    assert_eq!(
+        partial[..2],
+        [
+            "{tenant=\"a\",outcome=\"partial_fail\"} 0",
+            "{tenant=\"b\",outcome=\"partial_fail\"} 1"
+        ]
+    );
+    assert_eq!(
+        of("inventory_group_hold_total").len(),
+        3 * GroupOutcome::VALUES.len()
+    );
+    assert_eq!(
+        of("inventory_calendar_horizon_days_min"),
+        ["{property=\"p\"} 29.5"]
+    );
+    assert_eq!(
+        of("inventory_manual_releases_total"),
+        ["{property=\"p\"} 0", "{property=\"q\"} 0"]
+    );
+    assert_eq!(of("inventory_inbox_dead_letters"), [""; 0]);
+}
+
+#[test]
+fn a_registry_that_is_too_large_shares_the_series_of_the_others() {
+    let metrics = Metrics::new();
+    let names: Vec<String> = (0..MEMBERS_MAX + 2).map(|at| format!("{at:05}")).collect();
+    metrics.admit(Registry::Tenant, names.iter().map(String::as_str));
+    for name in &names {
+        metrics.inc_of(Id::OfflinePushed, name, 0);
+    }
+    let page = metrics.render();
+    let name = "inventory_offline_arbitration_pushed_total{";
+    assert_eq!(
+        page.lines().filter(|line| line.starts_with(name)).count(),
+        MEMBERS_MAX + 1
+    );
+    let shared = format!("{name}tenant=\"{OTHER}\"}} 2");
+    assert!(page.lines().any(|line| line == shared), "{shared}");
+    metrics.admit(Registry::Property, ["p"]);
+    let told = metrics.render();
+    assert!(told.contains("inventory_manual_releases_total{property=\"p\"} 0"));
 }
 
 #[test]
