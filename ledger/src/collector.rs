@@ -39,6 +39,8 @@ impl App {
     async fn collect_all(&self) -> Result<(), Fault> {
         let book = &self.book;
         let mut lease = self.worker_pool.acquire().await?;
+        let micros = || self.ports.clock.now().as_microsecond();
+        let asked = micros();
         let read = lease
             .run_all(&[
                 (&book.collect_outbox, vec![]),
@@ -47,6 +49,7 @@ impl App {
                 (&book.server_state, vec![]),
             ])
             .await?;
+        let answered = micros();
         let [outbox, holds, jobs, server] = read.as_slice() else {
             return Err(Fault::Db(shape("four results", &[])));
         };
@@ -60,8 +63,13 @@ impl App {
                     .set(Id::SweeperLastSuccess, *at as f64 / MICROS);
             }
         }
-        if let Some([Value::Bool(standby), Value::Int(timeline)]) =
-            server.rows.first().map(Vec::as_slice)
+        if let Some(
+            [
+                Value::Bool(standby),
+                Value::Int(timeline),
+                Value::Timestamp(clock),
+            ],
+        ) = server.rows.first().map(Vec::as_slice)
         {
             if *standby {
                 lease.doubt_primary();
@@ -70,6 +78,8 @@ impl App {
                 ));
             }
             self.metrics.set(Id::PrimaryTimeline, *timeline as f64);
+            let ahead = drift((asked, answered), *clock);
+            self.metrics.set(Id::ClockDrift, ahead as f64 / MICROS);
         }
         let now = self.ports.clock.now().as_microsecond();
         self.metrics.set(Id::CollectorRefresh, now as f64 / MICROS);
@@ -86,11 +96,39 @@ impl App {
     }
 }
 
+/// How far this host's clock is ahead of the database's, which stood at `clock` at some instant between the question and its answer: the least difference
+/// that is possible, so that a slow answer is no drift.
+fn drift((asked, answered): (i64, i64), clock: i64) -> i64 {
+    // A clock that was set back while it waited has answered before it asked.
+    clock.clamp(asked.min(answered), asked.max(answered)) - clock
+}
+
 /// The one interval of a result, 0 where it has no row.
 fn seconds(rows: &Rows) -> Result<f64, Fault> {
     match rows.rows.first().map(Vec::as_slice) {
         None => Ok(0.0),
         Some([Value::Interval(micros)]) => Ok((*micros).max(0) as f64 / MICROS),
         Some(row) => Err(Fault::Db(shape("interval", row))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drift;
+
+    #[test]
+    fn a_slow_answer_is_no_drift_and_a_drift_is_the_least_that_is_possible() {
+        let rows = [
+            ((100, 900), 100, 0),
+            ((100, 900), 500, 0),
+            ((100, 900), 900, 0),
+            ((100, 900), 30, 70),
+            ((100, 900), 950, -50),
+            ((900, 100), 500, 0),
+            ((900, 100), 1_000, -100),
+        ];
+        for (waited, clock, ahead) in rows {
+            assert_eq!(drift(waited, clock), ahead, "{waited:?} {clock}");
+        }
     }
 }

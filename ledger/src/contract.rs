@@ -180,19 +180,23 @@ label_values! {
     }
 }
 label_values! {
-    /// SQLSTATEs worth telling apart; the rest is `other`, a lost connection `connection`.
+    /// SQLSTATEs worth telling apart; the rest is `other`, a lost connection `connection`, and a 23514 without a CHECK that refused,
+    /// which is a row without a partition, `no_partition`.
     SqlState {
         Lock = "55P03", Cancelled = "57014", Deadlock = "40P01", Serialization = "40001", Check = "23514",
         Exclusion = "23P01", Unique = "23505", ForeignKey = "23503", Privilege = "42501", ReadOnly = "25006",
         Shutdown = "57P01", Starting = "57P03", TooMany = "53300", DiskFull = "53100", Connection = "connection",
-        Other = "other",
+        NoPartition = "no_partition", Other = "other",
     }
 }
 
 impl SqlState {
-    /// The label of a server's SQLSTATE.
-    pub fn of(sqlstate: &str) -> Self {
+    /// The label of a server's SQLSTATE; `constraint` says whether the server named a constraint that refused.
+    pub fn of(sqlstate: &str, constraint: bool) -> Self {
         use SqlState::*;
+        if sqlstate == Check.as_str() && !constraint {
+            return NoPartition;
+        }
         [
             Lock,
             Cancelled,
@@ -338,7 +342,7 @@ contract! {
     CanaryLeaks Kind::Counter, "inventory_canary_leaks_total", "1", Series::One,
         "Rows of another tenant that the canary could read, once per row and pass.";
     ClockDrift Kind::Gauge, "inventory_clock_drift_seconds", "seconds", Series::One,
-        "How far this host's clock is ahead of the primary database's.";
+        "How far this host's clock is ahead of the primary database's, as far as waiting for the answer does not explain it.";
     CollectorRefresh Kind::Gauge, "inventory_collector_last_refresh_timestamp_seconds", "seconds", Series::One,
         "When the gauges read from the database were last read, by this host's clock.";
     PrimaryTimeline Kind::Gauge, "inventory_db_primary_timeline", "1", Series::One,
@@ -384,7 +388,6 @@ pub const UNMOVED: &[(Id, &str)] = &[
     (Id::OfflinePushed, "no device works offline yet"),
     (Id::TenantMismatch, "requests carry no credentials yet"),
     (Id::CanaryLeaks, "there is no canary yet"),
-    (Id::ClockDrift, "nobody compares clocks yet"),
 ];
 
 pub mod services;

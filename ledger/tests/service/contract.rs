@@ -107,8 +107,12 @@ fn values_are_written_at_their_labels() {
         Route::Holds as usize,
         Code::of(418) as usize,
     );
-    metrics.inc(Id::PgErrors, SqlState::of("23P01") as usize);
-    metrics.inc(Id::PgErrors, SqlState::of("12345") as usize);
+    metrics.inc(Id::PgErrors, SqlState::of("23P01", true) as usize);
+    metrics.inc(Id::PgErrors, SqlState::of("12345", false) as usize);
+    metrics.inc(Id::PgErrors, SqlState::of("23514", true) as usize);
+    for _ in 0..2 {
+        metrics.inc(Id::PgErrors, SqlState::of("23514", false) as usize);
+    }
     metrics.set(Id::OutboxOldest, 0.25);
     metrics.add(Id::OverbookingActual, u64::MAX - 1);
     // On a bound, between two, above all; each in the series of its operation.
@@ -123,6 +127,8 @@ fn values_are_written_at_their_labels() {
         "http_requests_total{route=\"/v1/holds\",code=\"other\"} 1".to_owned(),
         "pg_errors_total{code=\"23P01\"} 1".to_owned(),
         "pg_errors_total{code=\"other\"} 1".to_owned(),
+        "pg_errors_total{code=\"23514\"} 1".to_owned(),
+        "pg_errors_total{code=\"no_partition\"} 2".to_owned(),
         "inventory_outbox_oldest_seconds 0.25".to_owned(),
         "inventory_overbooking_actual_total 18446744073709551614".to_owned(),
         format!("{bucket}\"0.005\"}} 1"),

@@ -401,6 +401,7 @@ fn a_gauge_is_absent_until_it_is_read_and_then_tells_its_age() {
         "inventory_sweeper_last_success_timestamp_seconds",
         "inventory_collector_last_refresh_timestamp_seconds",
         "inventory_db_primary_timeline",
+        "inventory_clock_drift_seconds",
     ];
     for gauge in gauges {
         assert_eq!(service.metric(gauge), None, "{gauge}");
@@ -421,6 +422,7 @@ fn a_gauge_is_absent_until_it_is_read_and_then_tells_its_age() {
         assert_eq!(service.metric(gauges[1]), Some(0.0));
         assert_eq!(service.metric(gauges[2]), Some(1_795_999_990.0));
         assert_eq!(service.metric(gauges[3]), Some(1_796_000_010.0));
+        assert_eq!(service.metric(gauges[5]), Some(2.0), "ahead");
         service
             .fakes
             .db()
