@@ -79,7 +79,13 @@ fn both() -> tempfile::TempDir {
 fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
     let files = [
         "alerts/rules/tests/inventory.yml",
+        "alerts/rules/tests/inventory-counted.yml",
+        "alerts/rules/tests/inventory-day.yml",
+        "alerts/rules/tests/inventory-read.yml",
+        "alerts/rules/tests/orders.yml",
+        "alerts/rules/tests/orders-day.yml",
         "alerts/rules/tests/platform.yml",
+        "alerts/rules/tests/platform-counted.yml",
     ];
     let args = ["--min-coverage", "100"];
     said(
