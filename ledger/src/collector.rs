@@ -1,11 +1,11 @@
-//! The collector: reads from the database what gauges show, every few seconds and within its own deadline, so that a scrape
+//! The collector: reads from the database what gauges show and who has series, every few seconds and within its own deadline, so that a scrape
 //! never waits for the database. When it fails, the gauges keep their last values and the refresh gauge tells their age.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::{
     app::{App, DatabaseSeen},
-    contract::Id,
+    contract::{Id, Registry},
     deadline::within,
     pool::Fault,
     ports::{Rows, Value},
@@ -47,11 +47,12 @@ impl App {
                 (&book.collect_holds, vec![]),
                 (&book.collect_jobs, vec![]),
                 (&book.server_state, vec![]),
+                (&book.collect_members, vec![]),
             ])
             .await?;
         let answered = micros();
-        let [outbox, holds, jobs, server] = read.as_slice() else {
-            return Err(Fault::Db(shape("four results", &[])));
+        let [outbox, holds, jobs, server, members] = read.as_slice() else {
+            return Err(Fault::Db(shape("five results", &[])));
         };
         self.metrics.set(Id::OutboxOldest, seconds(outbox)?);
         self.metrics.set(Id::HoldExpiryOldest, seconds(holds)?);
@@ -80,6 +81,14 @@ impl App {
             self.metrics.set(Id::PrimaryTimeline, *timeline as f64);
             let ahead = drift((asked, answered), *clock);
             self.metrics.set(Id::ClockDrift, ahead as f64 / MICROS);
+        }
+        for row in &members.rows {
+            let [Value::Uuid(tenant), Value::Uuid(property)] = row.as_slice() else {
+                return Err(Fault::Db(shape("tenant, property", row)));
+            };
+            self.metrics.admit(Registry::Tenant, &tenant.to_string());
+            self.metrics
+                .admit(Registry::Property, &property.to_string());
         }
         let now = self.ports.clock.now().as_microsecond();
         self.metrics.set(Id::CollectorRefresh, now as f64 / MICROS);

@@ -166,12 +166,10 @@ impl Metrics {
         self.slots[self.first[id as usize] + at].load(Relaxed)
     }
 
-    /// Gives members of a registry their series: counters at 0, gauges unset. Those that are there stay as they are.
-    pub fn admit<'m>(&self, registry: Registry, members: impl IntoIterator<Item = &'m str>) {
+    /// Gives a member of a registry its series: counters at 0, gauges unset. If it has them, they stay as they are.
+    pub fn admit(&self, registry: Registry, member: &str) {
         if let Some(at) = place(registry) {
-            members
-                .into_iter()
-                .for_each(|member| self.members[at].admit(member));
+            self.members[at].admit(member);
         }
     }
 

@@ -45,8 +45,8 @@ macro_rules! book {
 
 book! {
     add_night add_property add_room add_room_type allocation_get assign_room audit_changed audit_oversold audit_room_types
-    availability cancel_allocation cancel_nights collect_holds collect_jobs collect_outbox confirm_allocation confirm_nights
-    expire_allocation free_rooms hold_claim_key hold_find_key hold_insert hold_lock_nights hold_reserve_nights job_succeeded
+    availability cancel_allocation cancel_nights collect_holds collect_jobs collect_members collect_outbox confirm_allocation
+    confirm_nights expire_allocation free_rooms hold_claim_key hold_find_key hold_insert hold_lock_nights hold_reserve_nights job_succeeded
     outbox_batch outbox_insert outbox_published release_allocation release_nights server_state sweep_candidates sweep_lock
     try_leadership
 }

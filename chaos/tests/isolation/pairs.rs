@@ -60,7 +60,8 @@ fn fixture(statement: &str, target: &Target) -> Option<Fixture> {
         "assign_room" => (&[allocation, room], &["confirmed"]),
         "audit_changed" => (&["3600"], &[]),
         "audit_oversold" | "availability" | "hold_lock_nights" => (&stay, &[]),
-        "audit_room_types" | "collect_outbox" | "collect_jobs" | "server_state" => (&[], &[]),
+        "audit_room_types" | "collect_members" | "collect_outbox" | "collect_jobs"
+        | "server_state" => (&[], &[]),
         "cancel_allocation" => (&[allocation], &["confirmed"]),
         "confirm_nights" | "cancel_nights" | "release_nights" => (&stay, &["last", "empty"]),
         "collect_holds" => (&[], &["late"]),
@@ -97,12 +98,13 @@ fn fixture(statement: &str, target: &Target) -> Option<Fixture> {
 
 /// Who runs it: the jobs' role where the tenant's may not.
 pub fn role(statement: &str) -> Role {
-    const WORKER: [&str; 10] = [
+    const WORKER: [&str; 11] = [
         "audit_changed",
         "audit_oversold",
         "audit_room_types",
         "collect_holds",
         "collect_jobs",
+        "collect_members",
         "collect_outbox",
         "job_succeeded",
         "outbox_batch",

@@ -150,15 +150,20 @@ fn values_are_written_at_their_labels() {
 #[test]
 fn a_member_has_all_its_series_from_when_it_is_admitted() {
     let metrics = Metrics::new();
-    metrics.admit(Registry::Tenant, ["b", "a"]);
-    metrics.admit(Registry::Property, ["p"]);
+    let admit = |registry, members: &[&str]| {
+        members
+            .iter()
+            .for_each(|member| metrics.admit(registry, member));
+    };
+    admit(Registry::Tenant, &["b", "a"]);
+    admit(Registry::Property, &["p"]);
     metrics.inc_of(Id::GroupHolds, "b", GroupOutcome::PartialFail as usize);
     // Admitted by what is counted of it.
     metrics.inc_of(Id::OfflineLost, "c\"\\\n", 0);
     metrics.set_of(Id::CalendarHorizon, "p", 29.5);
     // What is known already keeps its values.
-    metrics.admit(Registry::Tenant, ["a", "b"]);
-    metrics.admit(Registry::Property, ["p", "q"]);
+    admit(Registry::Tenant, &["a", "b"]);
+    admit(Registry::Property, &["p", "q"]);
     let page = metrics.render();
     let of = |name: &str| -> Vec<&str> {
         let lines = page.lines().filter(|line| line.starts_with(name));
@@ -204,7 +209,9 @@ fn a_member_has_all_its_series_from_when_it_is_admitted() {
 fn a_registry_that_is_too_large_shares_the_series_of_the_others() {
     let metrics = Metrics::new();
     let names: Vec<String> = (0..MEMBERS_MAX + 2).map(|at| format!("{at:05}")).collect();
-    metrics.admit(Registry::Tenant, names.iter().map(String::as_str));
+    names
+        .iter()
+        .for_each(|name| metrics.admit(Registry::Tenant, name));
     for name in &names {
         metrics.inc_of(Id::OfflinePushed, name, 0);
     }
@@ -216,7 +223,7 @@ fn a_registry_that_is_too_large_shares_the_series_of_the_others() {
     );
     let shared = format!("{name}tenant=\"{OTHER}\"}} 2");
     assert!(page.lines().any(|line| line == shared), "{shared}");
-    metrics.admit(Registry::Property, ["p"]);
+    metrics.admit(Registry::Property, "p");
     let told = metrics.render();
     assert!(told.contains("inventory_manual_releases_total{property=\"p\"} 0"));
 }

@@ -3,7 +3,7 @@
 use ledger::ports::Value;
 use uuid::Uuid;
 
-use crate::fakes::{ALLOCATION, DAY, Node, ROOM_TYPE, Reply, Service, TENANT, TOKEN};
+use crate::fakes::{ALLOCATION, DAY, Node, PROPERTY, ROOM_TYPE, Reply, Service, TENANT, TOKEN};
 
 fn event(id: i64) -> Vec<Value> {
     vec![
@@ -406,6 +406,14 @@ fn a_gauge_is_absent_until_it_is_read_and_then_tells_its_age() {
     for gauge in gauges {
         assert_eq!(service.metric(gauge), None, "{gauge}");
     }
+    // So are the counters of tenants and properties, which are then there before anything happens to them.
+    let members = [
+        format!("inventory_offline_arbitration_lost_total{{tenant=\"{TENANT}\"}}"),
+        format!("inventory_manual_releases_total{{property=\"{PROPERTY}\"}}"),
+    ];
+    for member in &members {
+        assert_eq!(service.metric(member), None, "{member}");
+    }
     service.fakes.db().always(
         "collect_outbox",
         Reply::Rows(vec![vec![Value::Interval(42_500_000)]]),
@@ -423,6 +431,9 @@ fn a_gauge_is_absent_until_it_is_read_and_then_tells_its_age() {
         assert_eq!(service.metric(gauges[2]), Some(1_795_999_990.0));
         assert_eq!(service.metric(gauges[3]), Some(1_796_000_010.0));
         assert_eq!(service.metric(gauges[5]), Some(2.0), "ahead");
+        for member in members {
+            assert_eq!(service.metric(&member), Some(0.0), "{member}");
+        }
         service
             .fakes
             .db()
