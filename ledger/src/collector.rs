@@ -1,5 +1,6 @@
-//! The collector: reads from the database what gauges show and who has series, every few seconds and within its own deadline, so that a scrape
-//! never waits for the database. When it fails, the gauges keep their last values and the refresh gauge tells their age.
+//! The collector: reads from the database what gauges show and who has series of their own, every few seconds and within its own
+//! deadline, so that a scrape never waits for the database. When it fails, the gauges keep their last values and the refresh gauge
+//! tells their age.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -105,8 +106,8 @@ impl App {
     }
 }
 
-/// How far this host's clock is ahead of the database's, which stood at `clock` at some instant between the question and its answer: the least difference
-/// that is possible, so that a slow answer is no drift.
+/// How far this host's clock is ahead of the database's, which stood at `clock` at some instant between the question and its answer:
+/// the least difference that is possible, so that a slow answer is no drift.
 fn drift((asked, answered): (i64, i64), clock: i64) -> i64 {
     // A clock that was set back while it waited has answered before it asked.
     clock.clamp(asked.min(answered), asked.max(answered)) - clock

@@ -1,9 +1,9 @@
 //! Every metric of the service, declared once: name, kind, unit, help, labels and the label values that exist.
 //!
-//! All series exist from the start, or from when the service knows whom they are about: a counter that is born with its first event
-//! hides that event from `increase`. Nothing that a request says is ever a label value; tenants, properties and subjects are those of
-//! the service's own tables and settings, so that nobody outside decides how many series there are. Rules, dashboards and tests read
-//! this table.
+//! All series exist from the start, or from when the service knows whom they are about: a counter that is born with its first
+//! event hides that event from `increase`. Nothing that a request says is ever a label value; tenants, properties and subjects
+//! are those of the service's own tables and settings, so that nobody outside decides how many series there are. Rules,
+//! dashboards and tests read this table.
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -180,8 +180,8 @@ label_values! {
     }
 }
 label_values! {
-    /// SQLSTATEs worth telling apart; the rest is `other`, a lost connection `connection`, and a 23514 without a CHECK that refused,
-    /// which is a row without a partition, `no_partition`.
+    /// SQLSTATEs worth telling apart; the rest is `other`, a lost connection `connection`, and a 23514 without a CHECK that
+    /// refused, which is a row without a partition, `no_partition`.
     SqlState {
         Lock = "55P03", Cancelled = "57014", Deadlock = "40P01", Serialization = "40001", Check = "23514",
         Exclusion = "23P01", Unique = "23505", ForeignKey = "23503", Privilege = "42501", ReadOnly = "25006",
@@ -361,8 +361,8 @@ contract! {
     ProcessStart Kind::Gauge, "process_start_time_seconds", "seconds", Series::One, "When this process started.";
 }
 
-/// Metrics whose part of the service does not exist yet: their counters stay 0, their gauges absent. The list can only shrink: a test
-/// of whole runs fails when one of them moves, and when another never does.
+/// Metrics whose part of the service does not exist yet: their counters stay 0, their gauges absent. The list can only shrink: a
+/// test of whole runs fails when one of them moves, and when another never does.
 pub const UNMOVED: &[(Id, &str)] = &[
     (Id::OutboxDead, "no event is given up yet"),
     (Id::InboxUndelivered, "there is no inbox yet"),
@@ -386,7 +386,7 @@ pub const UNMOVED: &[(Id, &str)] = &[
     (Id::GroupHolds, "there are no group holds yet"),
     (Id::OfflineLost, "no device works offline yet"),
     (Id::OfflinePushed, "no device works offline yet"),
-    (Id::TenantMismatch, "requests carry no credentials yet"),
+    (Id::TenantMismatch, "requests prove no tenant yet"),
     (Id::CanaryLeaks, "there is no canary yet"),
 ];
 

@@ -1,7 +1,7 @@
 //! What the other jobs export that rules may count on: the order flow on top of the inventory, and the runtime below all of them.
 //!
-//! The order and the payment service stand here before their code does, so that rules, lints and dashboards agree on names; nothing
-//! exports these rows yet. Container metrics are cAdvisor's own, by its names.
+//! The order and the payment service stand here before their code does, so that rules, lints and dashboards agree on names;
+//! nothing exports these rows yet. Container metrics are cAdvisor's own, by its names.
 
 use super::{Kind, METRICS, Metric, PoolLabel, Registry, SECONDS, Series};
 

@@ -1,8 +1,8 @@
 //! Open families of series: one series, or one per value of a label, for each member of a registry.
 //!
-//! Invariant: a member's counters are all there, at 0, from when it is admitted; members are rendered in the order of their names; beyond
-//! [`MEMBERS_MAX`] of a registry new ones share the series of `other`, so that a page stays bounded whatever a registry holds. A
-//! member that is gone from its registry keeps its series until the process ends.
+//! Invariant: a member's counters are all there, at 0, from when it is admitted; members are rendered in the order of their
+//! names; beyond [`MEMBERS_MAX`] of a registry new ones share the series of `other`, so that a page stays bounded whatever a
+//! registry holds. A member that is gone from its registry keeps its series until the process ends.
 
 use std::{
     collections::BTreeMap,
