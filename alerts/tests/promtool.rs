@@ -73,6 +73,23 @@ fn our_own_files_pass_and_fail_as_their_names_say() {
     }
 }
 
+#[test]
+fn promtool_passes_the_tests_of_the_shipped_rules() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/tests");
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    files.sort();
+    assert!(files.len() >= 8, "{files:?}");
+    for promtool in Promtool::installed() {
+        for file in &files {
+            let (code, text) = judged(&promtool, file);
+            assert_eq!(code, 0, "{} {text}", promtool.path.display());
+        }
+    }
+}
+
 /// Our own files that promtool 2 judges otherwise, and why.
 const OWN_CHANGES: [(&str, Change); 4] = [
     ("pass-alerts", Change::DefaultInterval),

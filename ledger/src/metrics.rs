@@ -1,11 +1,17 @@
 //! Values of the contract's series, and the one renderer of `/metrics`.
 //!
 //! The text is laid out once; a scrape copies the fixed parts and writes the numbers between them, always in the same order.
-//! A gauge that was never set has no line. Series are addressed by their place in the contract; there is no look-up by name.
+//! A gauge that was never set has no line. Series are addressed by their place in the contract; only members of a registry are
+//! looked up by name.
+
+mod members;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::contract::{Id, Kind, METRICS, Metric, Series};
+pub use self::members::{MEMBERS_MAX, OTHER};
+
+use self::members::Members;
+use crate::contract::{Id, Kind, METRICS, Metric, Registry, Series};
 
 /// What a gauge's slot holds until it is set: a NaN that no computation gives.
 const UNSET: u64 = u64::MAX;
@@ -21,6 +27,8 @@ enum Piece {
     Sum(String, usize),
     /// Buckets, count: the line starts, and the slot of the first bucket.
     Buckets(Vec<String>, usize),
+    /// An open family: its registry among [`Registry::OWN`], its row in the contract, its first slot of each member.
+    Open(usize, usize, usize),
 }
 
 /// All series of one process.
@@ -28,6 +36,7 @@ pub struct Metrics {
     slots: Vec<AtomicU64>,
     first: Vec<usize>,
     pieces: Vec<Piece>,
+    members: [Members; Registry::OWN.len()],
     length: AtomicU64,
 }
 
@@ -38,32 +47,44 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All series of the contract: counters and histograms at 0, gauges unset.
+    /// All series of the contract: counters and histograms at 0, gauges unset, open families without members.
     pub fn new() -> Self {
         let mut this = Self {
             slots: Vec::new(),
             first: Vec::new(),
             pieces: Vec::new(),
+            members: Registry::OWN.map(Members::new),
             length: AtomicU64::new(16 * 1024),
         };
-        for metric in METRICS {
-            this.first.push(this.slots.len());
-            this.lay_out(metric);
+        for (row, metric) in METRICS.iter().enumerate() {
+            this.name(metric);
+            let open = members::registry(metric.series).and_then(place);
+            if let Some(registry) = open {
+                let first = this.members[registry].lay_out(row);
+                this.first.push(first);
+                this.pieces.push(Piece::Open(registry, row, first));
+            } else {
+                this.first.push(this.slots.len());
+                this.lay_out(metric);
+            }
         }
         this
     }
 
-    fn lay_out(&mut self, metric: &Metric) {
-        let (name, kind) = (metric.name, metric.kind);
-        let word = match kind {
+    fn name(&mut self, metric: &Metric) {
+        let word = match metric.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram(_) => "histogram",
         };
+        let (name, help) = (metric.name, metric.help);
         self.pieces.push(Piece::Text(format!(
-            "# HELP {name} {}\n# TYPE {name} {word}\n",
-            metric.help
+            "# HELP {name} {help}\n# TYPE {name} {word}\n"
         )));
+    }
+
+    fn lay_out(&mut self, metric: &Metric) {
+        let (name, kind) = (metric.name, metric.kind);
         for labels in label_sets(metric.series) {
             let braced = if labels.is_empty() {
                 String::new()
@@ -145,6 +166,31 @@ impl Metrics {
         self.slots[self.first[id as usize] + at].load(Relaxed)
     }
 
+    /// Gives a member of a registry its series: counters at 0, gauges unset. If it has them, they stay as they are.
+    pub fn admit(&self, registry: Registry, member: &str) {
+        if let Some(at) = place(registry) {
+            self.members[at].admit(member);
+        }
+    }
+
+    /// Adds one to a member's series of this label value; 0 where the family has no other label.
+    pub fn inc_of(&self, id: Id, member: &str, value: usize) {
+        self.open(id, member, value, |slot| slot.fetch_add(1, Relaxed));
+    }
+
+    /// Sets a member's series of a gauge.
+    pub fn set_of(&self, id: Id, member: &str, value: f64) {
+        self.open(id, member, 0, |slot| slot.store(value.to_bits(), Relaxed));
+    }
+
+    fn open<T>(&self, id: Id, member: &str, value: usize, act: impl FnOnce(&AtomicU64) -> T) {
+        let registry = members::registry(METRICS[id as usize].series).and_then(place);
+        let Some(registry) = registry else {
+            return debug_assert!(false, "{id:?} has no members");
+        };
+        self.members[registry].at(member, self.first[id as usize] + value, act);
+    }
+
     /// Adds one value to the histogram's series of this label value.
     pub fn observe(&self, id: Id, at: usize, value: f64) {
         let Kind::Histogram(bounds) = METRICS[id as usize].kind else {
@@ -179,6 +225,9 @@ impl Metrics {
                     out.push_str(line);
                     push_float(&mut out, f64::from_bits(self.slots[*slot].load(Relaxed)));
                 }
+                Piece::Open(registry, row, first) => {
+                    self.members[*registry].render(*row, *first, &mut out);
+                }
                 Piece::Buckets(lines, first) => {
                     let mut total = 0;
                     for (at, line) in lines.iter().enumerate() {
@@ -197,8 +246,14 @@ impl Metrics {
     }
 }
 
+/// Where the members of a registry are kept; none of one that is not the service's.
+fn place(registry: Registry) -> Option<usize> {
+    Registry::OWN.iter().position(|own| *own == registry)
+}
+
 fn label_sets(series: Series) -> Vec<String> {
     match series {
+        Series::Each(_) | Series::EachPer(..) => Vec::new(),
         Series::One => vec![String::new()],
         Series::Per(label, values) => values
             .iter()

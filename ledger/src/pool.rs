@@ -257,9 +257,9 @@ impl Lease {
         self.leave(started, result, State::Clean)
             .map_err(|fault| match fault {
                 Fault::Db(error @ DbError::Connection(_)) => Fault::Unknown(error.to_string()),
-                Fault::Db(DbError::Server { sqlstate, message }) if server_leaves(&sqlstate) => {
-                    Fault::Unknown(format!("{sqlstate}: {message}"))
-                }
+                Fault::Db(DbError::Server {
+                    sqlstate, message, ..
+                }) if server_leaves(&sqlstate) => Fault::Unknown(format!("{sqlstate}: {message}")),
                 other => other,
             })
     }
@@ -321,8 +321,12 @@ impl Lease {
         };
         let (code, primary_gone) = match &error {
             DbError::Connection(_) => (SqlState::Connection, true),
-            DbError::Server { sqlstate, .. } => (
-                SqlState::of(sqlstate),
+            DbError::Server {
+                sqlstate,
+                constraint,
+                ..
+            } => (
+                SqlState::of(sqlstate, constraint.is_some()),
                 server_leaves(sqlstate) || sqlstate == "25006",
             ),
         };

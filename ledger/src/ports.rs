@@ -87,6 +87,8 @@ pub enum DbError {
         sqlstate: String,
         /// The server's message.
         message: String,
+        /// The constraint that refused, where one did. A missing partition has the SQLSTATE of a CHECK and none.
+        constraint: Option<String>,
     },
     /// The connection failed: the session is gone. If it happened during `commit`, the outcome is unknown.
     #[error("connection lost: {0}")]

@@ -45,9 +45,9 @@ macro_rules! book {
 
 book! {
     add_night add_property add_room add_room_type allocation_get assign_room audit_changed audit_find audit_insert
-    audit_oversold audit_room_types availability cancel_allocation cancel_nights collect_holds collect_jobs collect_outbox
-    confirm_allocation confirm_nights expire_allocation free_rooms freeze_tenant hold_claim_key hold_find_key hold_insert
-    hold_lock_nights hold_reserve_nights job_succeeded outbox_batch outbox_insert outbox_published outbox_replay
+    audit_oversold audit_room_types availability cancel_allocation cancel_nights collect_holds collect_jobs collect_members
+    collect_outbox confirm_allocation confirm_nights expire_allocation free_rooms freeze_tenant hold_claim_key hold_find_key
+    hold_insert hold_lock_nights hold_reserve_nights job_succeeded outbox_batch outbox_insert outbox_published outbox_replay
     property_room_types release_allocation release_nights server_state stop_sell_nights sweep_candidates sweep_lock
     tenant_frozen try_leadership unfreeze_tenant
 }

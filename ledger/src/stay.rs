@@ -76,6 +76,7 @@ pub fn shape(wanted: &str, row: &[Value]) -> DbError {
     DbError::Server {
         sqlstate: "XX000".to_owned(),
         message: format!("row of another shape: wanted ({wanted}), got {row:?}"),
+        constraint: None,
     }
 }
 

@@ -209,12 +209,12 @@ impl Topology {
                 .await?;
             let rows = session.run(&self.book.server_state, &[]).await?;
             match rows.rows.first().map(Vec::as_slice) {
-                Some([Value::Bool(standby), Value::Int(timeline)]) => Ok(Answer {
+                Some([Value::Bool(standby), Value::Int(timeline), _]) => Ok(Answer {
                     session,
                     standby: *standby,
                     timeline: *timeline,
                 }),
-                row => Err(shape("standby, timeline", row.unwrap_or_default())),
+                row => Err(shape("standby, timeline, clock", row.unwrap_or_default())),
             }
         };
         within(&*self.clock, self.connect_timeout, work)

@@ -153,9 +153,9 @@ impl App {
                 ),
                 seconds,
             ),
-            Abort::Fault(Fault::Db(DbError::Server { sqlstate, message })) => match sqlstate
-                .as_str()
-            {
+            Abort::Fault(Fault::Db(DbError::Server {
+                sqlstate, message, ..
+            })) => match sqlstate.as_str() {
                 "55P03" | "57014" | "40P01" => ApiError::later(
                     LOCK_TIMEOUT,
                     "the rows of this stay are in use; repeat the request",

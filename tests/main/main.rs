@@ -6,6 +6,7 @@
 
 mod breaks;
 mod check_rules;
+mod contract;
 mod determinism;
 mod diff_rules;
 mod edges;
@@ -13,6 +14,7 @@ mod export;
 mod program;
 mod promqltest;
 mod routing;
+mod runbooks;
 mod schema;
 mod test_rules;
 mod tidy;

@@ -134,6 +134,7 @@ fn the_shipped_rules_carry_the_severity_that_decides_their_route() {
         .iter()
         .map(|(id, severity, _)| (*id, *severity))
         .collect();
+    let mut routed = BTreeSet::new();
     for (_, rule) in rules.alerts() {
         let (id, security) = (rule.label("alert_id"), rule.label("category") == "security");
         let severity = format!(
@@ -142,7 +143,10 @@ fn the_shipped_rules_carry_the_severity_that_decides_their_route() {
             if security { "!" } else { "" }
         );
         assert_eq!(table.get(id), Some(&&*severity), "{} ({id})", rule.name);
+        routed.insert(id.to_owned());
     }
+    let known: BTreeSet<String> = table.keys().map(|id| id.to_string()).collect();
+    assert_eq!(routed, known, "each alert of the catalogue has a rule");
 }
 
 /// Waits a moment; true.

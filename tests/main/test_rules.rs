@@ -109,7 +109,13 @@ fn how_a_file_can_be_read_changes_nothing_of_what_is_said() {
 fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
     let files = [
         "alerts/rules/tests/inventory.yml",
+        "alerts/rules/tests/inventory-counted.yml",
+        "alerts/rules/tests/inventory-day.yml",
+        "alerts/rules/tests/inventory-read.yml",
+        "alerts/rules/tests/orders.yml",
+        "alerts/rules/tests/orders-day.yml",
         "alerts/rules/tests/platform.yml",
+        "alerts/rules/tests/platform-counted.yml",
     ];
     let args = ["--min-coverage", "100"];
     said(
@@ -121,7 +127,25 @@ fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
             Unit Testing:  alerts/rules/tests/inventory.yml
               SUCCESS
 
+            Unit Testing:  alerts/rules/tests/inventory-counted.yml
+              SUCCESS
+
+            Unit Testing:  alerts/rules/tests/inventory-day.yml
+              SUCCESS
+
+            Unit Testing:  alerts/rules/tests/inventory-read.yml
+              SUCCESS
+
+            Unit Testing:  alerts/rules/tests/orders.yml
+              SUCCESS
+
+            Unit Testing:  alerts/rules/tests/orders-day.yml
+              SUCCESS
+
             Unit Testing:  alerts/rules/tests/platform.yml
+              SUCCESS
+
+            Unit Testing:  alerts/rules/tests/platform-counted.yml
               SUCCESS
 
             rule                            name                                                        active  silent
@@ -134,9 +158,33 @@ fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
             alerts/rules/inventory.yml:117  InventoryHoldExpirySweeperStalled                                1       4
             alerts/rules/inventory.yml:131  outcome:inventory_allocation_lock_acquisitions:increase30m       1       ·
             alerts/rules/inventory.yml:153  InventoryLockTimeoutsHigh                                        1       2
-            alerts/rules/platform.yml:9     DatabaseFailover                                                 4       4
-            alerts/rules/platform.yml:33    TargetDown                                                       3       3
-            coverage: 21 of 21 branches, 100.0 %
+            alerts/rules/inventory.yml:170  InventoryDeadLettersPresent                                      4       6
+            alerts/rules/inventory.yml:195  InventoryCalendarHorizonShort                                    1       6
+            alerts/rules/inventory.yml:214  InventoryPartitionRotationFailed                                 4       7
+            alerts/rules/inventory.yml:242  InventoryOverbookingPolicyNearLimit                              1       6
+            alerts/rules/inventory.yml:262  InventoryReconciliationDrift                                     3       4
+            alerts/rules/inventory.yml:281  property:inventory_manual_releases:increase15m                   4       ·
+            alerts/rules/inventory.yml:304  InventoryManualReleaseSpike                                      6      12
+            alerts/rules/inventory.yml:321  tenant:inventory_offline_arbitration_lost:increase1d             4       ·
+            alerts/rules/inventory.yml:341  tenant:inventory_offline_arbitration_pushed:increase1d           4       ·
+            alerts/rules/inventory.yml:363  InventoryOfflineArbitrationLossHigh                              7       6
+            alerts/rules/inventory.yml:380  InventoryInboxBacklogHigh                                        2       4
+            alerts/rules/orders.yml:10      HighErrorRate                                                    2       9
+            alerts/rules/orders.yml:27      OrderLatencyHigh                                                 3       6
+            alerts/rules/orders.yml:51      ConnectionPoolNearLimit                                          1       5
+            alerts/rules/orders.yml:67      HighCPUUsage                                                     3       5
+            alerts/rules/orders.yml:84      error_type:payments_failed:share5m                               5       ·
+            alerts/rules/orders.yml:92      PaymentErrorsByType                                              6      12
+            alerts/rules/platform.yml:9     job:inventory_tenant_mismatch:increase5m                         3       ·
+            alerts/rules/platform.yml:32    TenantMismatchProbe                                              7      12
+            alerts/rules/platform.yml:53    DatabaseFailover                                                 4       4
+            alerts/rules/platform.yml:76    ClockDriftHigh                                                   2       5
+            alerts/rules/platform.yml:91    TargetDown                                                       3       3
+            alerts/rules/platform.yml:110   tenant:inventory_group_hold_partial_fail:increase5m              3       ·
+            alerts/rules/platform.yml:133   GroupHoldThrashing                                               7      10
+            alerts/rules/platform.yml:155   DatabaseIntegrityErrors                                          6      11
+            alerts/rules/platform.yml:176   CrossTenantLeak                                                  5       7
+            coverage: 63 of 63 branches, 100.0 %
             --- stderr
         "#]],
     );

@@ -1,6 +1,7 @@
 //! The rules that the repository sets itself, as tests.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -60,6 +61,28 @@ const LONGER: [(&str, &str); 12] = [
         "tests/main/test_rules.rs",
         "transcripts, whole, one after the other",
     ),
+];
+
+/// Alerts that no scenario needs yet, since the part of the service that they speak of is not there. The list can only shrink.
+const WITHOUT_SCENARIO: [&str; 18] = [
+    "ORD-001",
+    "ORD-002",
+    "ORD-003",
+    "ORD-004",
+    "ORD-005",
+    "RESV-INV-007",
+    "RESV-INV-008",
+    "RESV-INV-009",
+    "RESV-INV-010",
+    "RESV-INV-011",
+    "RESV-INV-012",
+    "RESV-INV-013",
+    "RESV-INV-014",
+    "RESV-PLT-001",
+    "RESV-PLT-003",
+    "RESV-PLT-005",
+    "RESV-PLT-006",
+    "RESV-PLT-007",
 ];
 
 /// Folders that are no part of the repository.
@@ -191,17 +214,17 @@ fn dependencies_come_from_the_public_registry() {
 }
 
 #[test]
-fn every_rule_has_a_scenario_that_needs_it() {
+fn every_rule_has_a_scenario_that_needs_it_or_is_listed() {
     let texts: Vec<(String, String)> = files();
     let scenarios: Vec<&String> = texts
         .iter()
         .filter(|(path, _)| path.starts_with("scenarios/"))
         .map(|(_, text)| text)
         .collect();
-    let rules = texts
-        .iter()
-        .filter(|(path, _)| path.starts_with("alerts/rules/"));
-    let mut judged = 0;
+    let rules = texts.iter().filter(|(path, _)| {
+        path.starts_with("alerts/rules/") && !path.starts_with("alerts/rules/tests/")
+    });
+    let mut judged = BTreeSet::new();
     let mut complaints = Vec::new();
     for (path, text) in rules {
         for line in text
@@ -212,14 +235,20 @@ fn every_rule_has_a_scenario_that_needs_it() {
             let needed = scenarios
                 .iter()
                 .any(|text| text.contains(&format!("alert = \"{id}\"")));
-            if !needed {
-                complaints.push(format!("{path}: no scenario must fire {id}"));
+            match (needed, WITHOUT_SCENARIO.contains(&id)) {
+                (false, false) => complaints.push(format!("{path}: no scenario must fire {id}")),
+                (true, true) => {
+                    complaints.push(format!("{id} has a scenario: take it off the list"))
+                }
+                _ => {}
             }
-            judged += 1;
+            judged.insert(id.to_owned());
         }
     }
+    let gone = WITHOUT_SCENARIO.iter().filter(|id| !judged.contains(**id));
+    complaints.extend(gone.map(|id| format!("{id} is listed and has no rule")));
     none(complaints);
-    assert!(judged >= 8, "{judged} rules");
+    assert!(judged.len() >= 26, "{judged:?}");
 }
 
 #[test]

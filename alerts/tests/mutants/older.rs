@@ -22,7 +22,7 @@ struct Change {
 }
 
 /// In the order in which they are taken out, each with those before it.
-const CHANGES: [Change; 5] = [
+const CHANGES: [Change; 7] = [
     Change {
         since: (3, 9),
         what: "a test has a start_timestamp",
@@ -37,6 +37,16 @@ const CHANGES: [Change; 5] = [
         since: (3, 0),
         what: "`interval` of a test is `evaluation_interval` where it is missing",
         rewrite: intervals,
+    },
+    Change {
+        since: (3, 0),
+        what: "an offset may be 0",
+        rewrite: offsets,
+    },
+    Change {
+        since: (3, 0),
+        what: "a duration is a number of seconds",
+        rewrite: seconds,
     },
     Change {
         since: (3, 0),
@@ -110,6 +120,33 @@ fn intervals(root: &mut Node) {
     });
 }
 
+fn offsets(root: &mut Node) {
+    let offset = Regex::new(r" offset 0+(ms|[smhdwy])?\b").expect("a pattern");
+    expressions(root, &mut |text| {
+        *text = offset.replace_all(text, "").into_owned();
+    });
+}
+
+/// Durations that are operands, as the numbers that they are.
+fn seconds(root: &mut Node) {
+    let operand = Regex::new(r"([-+*/(,<>=] ?)([0-9]+(?:ms|[smhdwy]))\b").expect("a pattern");
+    let number = |found: &Captures<'_>| match parse_duration(&found[2]) {
+        Ok(millis) => format!("{}{}", &found[1], millis as f64 / 1000.0),
+        Err(_) => found[0].to_string(),
+    };
+    expressions(root, &mut |text| {
+        *text = operand.replace_all(text, number).into_owned();
+    });
+}
+
+fn expressions(root: &mut Node, change: &mut dyn FnMut(&mut String)) {
+    root.each_mut("", &mut |field, node| {
+        if let (true, Node::Text(text)) = (field == "expr", node) {
+            change(text);
+        }
+    });
+}
+
 /// Each range shorter by a millisecond: closed, it holds what the open one holds.
 fn ranges(root: &mut Node) {
     let range = Regex::new(r"\[([0-9a-z]+)([:\]])").expect("a pattern");
@@ -117,10 +154,8 @@ fn ranges(root: &mut Node) {
         Ok(millis) if millis > 1 => format!("[{}ms{}", millis - 1, &found[2]),
         _ => found[0].to_string(),
     };
-    root.each_mut("", &mut |field, node| {
-        if let (true, Node::Text(text)) = (field == "expr", node) {
-            *text = range.replace_all(text, shorter).into_owned();
-        }
+    expressions(root, &mut |text| {
+        *text = range.replace_all(text, shorter).into_owned();
     });
 }
 

@@ -62,6 +62,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     "cancel_nights",
     "collect_holds",
     "collect_jobs",
+    "collect_members",
     "collect_outbox",
     "confirm_allocation",
     "confirm_nights",

@@ -144,7 +144,7 @@ impl Step<'_> {
                     table.leaf_name(row),
                     constraint.name
                 );
-                return Err(PgError::new("23514", message).into());
+                return Err(PgError::of_constraint("23514", &constraint.name, message).into());
             }
         }
         Ok(())
@@ -253,14 +253,16 @@ impl Step<'_> {
                 {
                     let name = table.leaf_index_name(index, &data);
                     return Err(match index.kind {
-                        IndexKind::Exclude { .. } => PgError::new(
+                        IndexKind::Exclude { .. } => PgError::of_constraint(
                             "23P01",
+                            &name,
                             format!(
                                 "conflicting key value violates exclusion constraint \"{name}\""
                             ),
                         ),
-                        _ => PgError::new(
+                        _ => PgError::of_constraint(
                             "23505",
+                            &name,
                             format!("duplicate key value violates unique constraint \"{name}\""),
                         ),
                     }
@@ -347,7 +349,7 @@ impl Step<'_> {
             "insert or update on table \"{}\" violates foreign key constraint \"{}\"",
             check.child, key.name
         );
-        Err(PgError::new("23503", message).into())
+        Err(PgError::of_constraint("23503", &key.name, message).into())
     }
 
     fn check_children(&mut self, check: &ForeignCheck) -> Run<()> {
@@ -371,7 +373,7 @@ impl Step<'_> {
             "update or delete on table \"{parent}\" violates foreign key constraint \"{}\" on table \"{}\"",
             key.name, check.child
         );
-        Err(PgError::new("23503", message).into())
+        Err(PgError::of_constraint("23503", &key.name, message).into())
     }
 
     /// A row with these values that is committed, or this transaction's own; through an index where one begins with them.

@@ -33,6 +33,8 @@ pub struct PgError {
     pub message: String,
     /// Where in the text, line and column from 1; zero when it has no place.
     pub at: (u64, u64),
+    /// The constraint that refused, where one did.
+    pub constraint: Option<String>,
 }
 
 impl PgError {
@@ -41,7 +43,19 @@ impl PgError {
             sqlstate,
             message: message.into(),
             at: (0, 0),
+            constraint: None,
         })
+    }
+
+    /// An error of a constraint.
+    pub fn of_constraint(
+        sqlstate: &'static str,
+        constraint: &str,
+        message: impl Into<String>,
+    ) -> Box<PgError> {
+        let mut error = PgError::new(sqlstate, message);
+        error.constraint = Some(constraint.to_owned());
+        error
     }
 
     /// Syntax that PostgreSQL may well accept and this engine does not.
@@ -77,6 +91,7 @@ impl PgError {
         DbError::Server {
             sqlstate: self.sqlstate.into(),
             message: self.message.clone(),
+            constraint: self.constraint.clone(),
         }
     }
 }

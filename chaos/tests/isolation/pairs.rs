@@ -69,7 +69,8 @@ fn fixture(statement: &str, target: &Target) -> Option<Fixture> {
         "property_room_types" => (&[property], &[]),
         "stop_sell_nights" => (&[room_type, "2026-12-24", "2026-12-26", "true"], &["last"]),
         "audit_oversold" | "availability" | "hold_lock_nights" => (&stay, &[]),
-        "audit_room_types" | "collect_outbox" | "collect_jobs" | "server_state" => (&[], &[]),
+        "audit_room_types" | "collect_members" | "collect_outbox" | "collect_jobs"
+        | "server_state" => (&[], &[]),
         "cancel_allocation" => (&[allocation], &["confirmed"]),
         "confirm_nights" | "cancel_nights" | "release_nights" => (&stay, &["last", "empty"]),
         "collect_holds" => (&[], &["late"]),
@@ -107,12 +108,13 @@ fn fixture(statement: &str, target: &Target) -> Option<Fixture> {
 
 /// Who runs it: the jobs' role where the tenant's may not.
 pub fn role(statement: &str) -> Role {
-    const WORKER: [&str; 11] = [
+    const WORKER: [&str; 12] = [
         "audit_changed",
         "audit_oversold",
         "audit_room_types",
         "collect_holds",
         "collect_jobs",
+        "collect_members",
         "collect_outbox",
         "job_succeeded",
         "outbox_batch",

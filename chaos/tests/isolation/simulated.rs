@@ -92,7 +92,9 @@ impl Simulated {
                 return Err("an answer that nobody asked for".to_owned());
             }
             let outcome = result.map_err(|error| match error {
-                DbError::Server { sqlstate, message } if sqlstate == "0A000" => {
+                DbError::Server {
+                    sqlstate, message, ..
+                } if sqlstate == "0A000" => {
                     format!("0A000 ({message})")
                 }
                 DbError::Server { sqlstate, .. } => sqlstate,

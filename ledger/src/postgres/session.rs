@@ -221,6 +221,7 @@ fn told(error: sqlx::Error) -> DbError {
         sqlx::Error::Database(error) => DbError::Server {
             sqlstate: error.code().unwrap_or_default().into_owned(),
             message: error.message().to_owned(),
+            constraint: error.constraint().map(str::to_owned),
         },
         // The server answered, with what the code cannot read or send: the session itself is well.
         error @ (sqlx::Error::Decode(_)
@@ -229,6 +230,7 @@ fn told(error: sqlx::Error) -> DbError {
         | sqlx::Error::TypeNotFound { .. }) => DbError::Server {
             sqlstate: "XX000".to_owned(),
             message: error.to_string(),
+            constraint: None,
         },
         other => DbError::Connection(other.to_string()),
     }

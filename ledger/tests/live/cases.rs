@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use ledger::{
     Config,
-    ports::{BoxFuture, Role, Value},
+    ports::{BoxFuture, DbError, Role, Value},
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::api::{Answer, Hotel, Ledger, live};
+use crate::api::{Answer, Hotel, Ledger, days, live};
 
 const FIRST: &str = "2026-12-01";
 
@@ -480,6 +480,43 @@ fn the_auditor_sees_what_was_written_past_the_service() {
 }
 
 #[test]
+fn a_missing_partition_is_told_from_a_violated_check() {
+    live(
+        |_| (),
+        |ledger| async move {
+            let hotel = ledger.hotel(1, 1).await;
+            ledger
+                .admin("ALTER TABLE room_type_inventory_daily DETACH PARTITION room_type_inventory_daily_default")
+                .await;
+            let refused = async |date: &str, capacity| {
+                let mut session = ledger.session(Role::App).await;
+                session.begin(Some(hotel.tenant)).await.unwrap();
+                let night = [
+                    Value::Uuid(hotel.room_type),
+                    Value::Date(days(date)),
+                    Value::Int(capacity),
+                    Value::Int(0),
+                ];
+                match session.run(&ledger.book.add_night, &night).await {
+                    Err(DbError::Server {
+                        sqlstate,
+                        constraint,
+                        ..
+                    }) => (sqlstate, constraint),
+                    other => panic!("{other:?}"),
+                }
+            };
+            let check = "room_type_inventory_daily_counts".to_owned();
+            assert_eq!(
+                refused("2026-12-02", -1).await,
+                ("23514".to_owned(), Some(check))
+            );
+            assert_eq!(refused("2040-01-01", 1).await, ("23514".to_owned(), None));
+        },
+    );
+}
+
+#[test]
 fn sessions_that_the_server_ends_are_replaced_within_the_request() {
     live(
         |_| (),
@@ -560,6 +597,9 @@ fn gauges_of_the_database_appear_once_they_are_read_and_health_follows() {
                 ledger.metric("inventory_db_primary_timeline").await,
                 Some(1.0)
             );
+            // Both are of one machine.
+            let drift = ledger.metric("inventory_clock_drift_seconds").await;
+            assert!(drift.is_some_and(|drift| drift.abs() < 0.5), "{drift:?}");
             assert!(
                 ledger
                     .metric("inventory_sweeper_last_success_timestamp_seconds")

@@ -4,15 +4,28 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use ledger::{
     Config, Duty, Principal, Secret, SqlBook,
-    contract::{Code, Id, Kind, METRICS, Op, Outcome, Route, Series, SqlState},
-    metrics::Metrics,
+    contract::{
+        Code, GroupOutcome, Id, Kind, METRICS, Metric, Op, Outcome, Registry, Route, Series,
+        SqlState, UNMOVED, services::JOBS,
+    },
+    metrics::{MEMBERS_MAX, Metrics, OTHER},
     schema,
 };
 
 #[test]
-fn every_metric_is_declared_well() {
+fn every_metric_of_every_job_is_declared_well() {
+    for (job, metrics) in JOBS {
+        assert!(!metrics.is_empty(), "{job}");
+        declared_well(metrics);
+    }
+    let listed: BTreeSet<usize> = UNMOVED.iter().map(|(id, _)| *id as usize).collect();
+    assert_eq!(listed.len(), UNMOVED.len(), "one is listed twice");
+    assert!(UNMOVED.iter().all(|(_, reason)| !reason.is_empty()));
+}
+
+fn declared_well(metrics: &[Metric]) {
     let mut names = BTreeSet::new();
-    for metric in METRICS {
+    for metric in metrics {
         assert!(names.insert(metric.name), "{} twice", metric.name);
         assert!(
             metric.help.ends_with('.') && !metric.help.contains(['\\', '\n']),
@@ -26,7 +39,8 @@ fn every_metric_is_declared_well() {
             metric.name
         );
         if metric.unit == "seconds" {
-            assert!(metric.name.ends_with("_seconds"), "{}", metric.name);
+            let name = metric.name.trim_end_matches("_total");
+            assert!(name.ends_with("_seconds"), "{}", metric.name);
         }
         if let Kind::Histogram(bounds) = metric.kind {
             assert!(
@@ -35,10 +49,18 @@ fn every_metric_is_declared_well() {
                 metric.name
             );
         }
-        if let Series::Per(_, values) | Series::Pairs(_, values, _, _) = metric.series {
+        let (some, more): (&[&str], &[&str]) = match metric.series {
+            Series::One | Series::Each(_) => (&[], &[]),
+            Series::Per(_, values) | Series::EachPer(_, _, values) => (values, &[]),
+            Series::Pairs(_, outer, _, inner) => (outer, inner),
+        };
+        for values in [some, more] {
             let distinct: BTreeSet<_> = values.iter().collect();
             assert_eq!(distinct.len(), values.len(), "{}", metric.name);
         }
+        let open = matches!(metric.series, Series::Each(_) | Series::EachPer(..));
+        let histogram = matches!(metric.kind, Kind::Histogram(_));
+        assert!(!(open && histogram), "{}: not supported", metric.name);
     }
 }
 
@@ -55,6 +77,7 @@ fn the_page_has_every_counter_from_the_start_and_no_gauge_that_was_not_set() {
             Series::One => 1,
             Series::Per(_, values) => values.len(),
             Series::Pairs(_, outer, _, inner) => outer.len() * inner.len(),
+            Series::Each(_) | Series::EachPer(..) => 0,
         };
         let expected = if metric.kind == Kind::Counter {
             series
@@ -84,8 +107,12 @@ fn values_are_written_at_their_labels() {
         Route::Holds as usize,
         Code::of(418) as usize,
     );
-    metrics.inc(Id::PgErrors, SqlState::of("23P01") as usize);
-    metrics.inc(Id::PgErrors, SqlState::of("12345") as usize);
+    metrics.inc(Id::PgErrors, SqlState::of("23P01", true) as usize);
+    metrics.inc(Id::PgErrors, SqlState::of("12345", false) as usize);
+    metrics.inc(Id::PgErrors, SqlState::of("23514", true) as usize);
+    for _ in 0..2 {
+        metrics.inc(Id::PgErrors, SqlState::of("23514", false) as usize);
+    }
     metrics.set(Id::OutboxOldest, 0.25);
     metrics.add(Id::OverbookingActual, u64::MAX - 1);
     // On a bound, between two, above all; each in the series of its operation.
@@ -100,6 +127,8 @@ fn values_are_written_at_their_labels() {
         "http_requests_total{route=\"/v1/holds\",code=\"other\"} 1".to_owned(),
         "pg_errors_total{code=\"23P01\"} 1".to_owned(),
         "pg_errors_total{code=\"other\"} 1".to_owned(),
+        "pg_errors_total{code=\"23514\"} 1".to_owned(),
+        "pg_errors_total{code=\"no_partition\"} 2".to_owned(),
         "inventory_outbox_oldest_seconds 0.25".to_owned(),
         "inventory_overbooking_actual_total 18446744073709551614".to_owned(),
         format!("{bucket}\"0.005\"}} 1"),
@@ -116,6 +145,87 @@ fn values_are_written_at_their_labels() {
             "{line}\n{page}"
         );
     }
+}
+
+#[test]
+fn a_member_has_all_its_series_from_when_it_is_admitted() {
+    let metrics = Metrics::new();
+    let admit = |registry, members: &[&str]| {
+        members
+            .iter()
+            .for_each(|member| metrics.admit(registry, member));
+    };
+    admit(Registry::Tenant, &["b", "a"]);
+    admit(Registry::Property, &["p"]);
+    metrics.inc_of(Id::GroupHolds, "b", GroupOutcome::PartialFail as usize);
+    // Admitted by what is counted of it.
+    metrics.inc_of(Id::OfflineLost, "c\"\\\n", 0);
+    metrics.set_of(Id::CalendarHorizon, "p", 29.5);
+    // What is known already keeps its values.
+    admit(Registry::Tenant, &["a", "b"]);
+    admit(Registry::Property, &["p", "q"]);
+    let page = metrics.render();
+    let of = |name: &str| -> Vec<&str> {
+        let lines = page.lines().filter(|line| line.starts_with(name));
+        lines
+            .map(|line| line.strip_prefix(name).expect("filtered"))
+            .collect()
+    };
+    assert_eq!(
+        of("inventory_offline_arbitration_lost_total"),
+        [
+            "{tenant=\"a\"} 0",
+            "{tenant=\"b\"} 0",
+            "{tenant=\"c\\\"\\\\\\n\"} 1"
+        ]
+    );
+    let partial: Vec<&str> = of("inventory_group_hold_total")
+        .into_iter()
+        .filter(|line| line.contains("partial_fail"))
+        .collect();
+    assert_eq!(
+        partial[..2],
+        [
+            "{tenant=\"a\",outcome=\"partial_fail\"} 0",
+            "{tenant=\"b\",outcome=\"partial_fail\"} 1"
+        ]
+    );
+    assert_eq!(
+        of("inventory_group_hold_total").len(),
+        3 * GroupOutcome::VALUES.len()
+    );
+    assert_eq!(
+        of("inventory_calendar_horizon_days_min"),
+        ["{property=\"p\"} 29.5"]
+    );
+    assert_eq!(
+        of("inventory_manual_releases_total"),
+        ["{property=\"p\"} 0", "{property=\"q\"} 0"]
+    );
+    assert_eq!(of("inventory_inbox_dead_letters"), [""; 0]);
+}
+
+#[test]
+fn a_registry_that_is_too_large_shares_the_series_of_the_others() {
+    let metrics = Metrics::new();
+    let names: Vec<String> = (0..MEMBERS_MAX + 2).map(|at| format!("{at:05}")).collect();
+    names
+        .iter()
+        .for_each(|name| metrics.admit(Registry::Tenant, name));
+    for name in &names {
+        metrics.inc_of(Id::OfflinePushed, name, 0);
+    }
+    let page = metrics.render();
+    let name = "inventory_offline_arbitration_pushed_total{";
+    assert_eq!(
+        page.lines().filter(|line| line.starts_with(name)).count(),
+        MEMBERS_MAX + 1
+    );
+    let shared = format!("{name}tenant=\"{OTHER}\"}} 2");
+    assert!(page.lines().any(|line| line == shared), "{shared}");
+    metrics.admit(Registry::Property, "p");
+    let told = metrics.render();
+    assert!(told.contains("inventory_manual_releases_total{property=\"p\"} 0"));
 }
 
 #[test]

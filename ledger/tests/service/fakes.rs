@@ -27,6 +27,9 @@ use crate::run::{Handle, World};
 pub const TOKEN: &str = "a token of the tests";
 pub const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
 pub const ROOM_TYPE: Uuid = Uuid::from_u128(0xb);
+pub const PROPERTY: Uuid = Uuid::from_u128(0xf);
+/// Where the database's clock stands still: eight seconds after an instance's starts.
+const DATABASE_US: i64 = 1_796_000_008_000_000;
 pub const ALLOCATION: Uuid = Uuid::from_u128(0xc);
 pub const ROOM: Uuid = Uuid::from_u128(0xd);
 /// 2026-12-01 as days since 1970-01-01.
@@ -141,6 +144,8 @@ impl FakeSession {
             Some(Reply::Refuse(code)) => Err(DbError::Server {
                 sqlstate: code.to_owned(),
                 message: "as scripted".to_owned(),
+                // A CHECK, an exclusion, a key: all have names.
+                constraint: code.starts_with("23").then(|| "some_constraint".to_owned()),
             }),
             Some(Reply::Lose) => {
                 self.open = false;
@@ -152,7 +157,11 @@ impl FakeSession {
 }
 
 fn state(standby: bool, timeline: i64) -> Reply {
-    Reply::Rows(vec![vec![Value::Bool(standby), Value::Int(timeline)]])
+    Reply::Rows(vec![vec![
+        Value::Bool(standby),
+        Value::Int(timeline),
+        Value::Timestamp(DATABASE_US),
+    ]])
 }
 
 impl Drop for FakeSession {
@@ -438,6 +447,13 @@ fn usual(db: &mut Db) {
     db.always("allocation_get", rows(allocation("held")));
     db.always("try_leadership", rows(vec![Value::Bool(true)]));
     db.always("sweep_lock", rows(vec![Value::Uuid(ALLOCATION)]));
+    db.always(
+        "collect_members",
+        rows(vec![
+            Value::Uuid(TENANT.parse().unwrap()),
+            Value::Uuid(PROPERTY),
+        ]),
+    );
     db.always(
         "collect_jobs",
         rows(vec![

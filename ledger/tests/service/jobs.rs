@@ -3,7 +3,7 @@
 use ledger::ports::Value;
 use uuid::Uuid;
 
-use crate::fakes::{ALLOCATION, DAY, Node, ROOM_TYPE, Reply, Service, TENANT, TOKEN};
+use crate::fakes::{ALLOCATION, DAY, Node, PROPERTY, ROOM_TYPE, Reply, Service, TENANT, TOKEN};
 
 fn event(id: i64) -> Vec<Value> {
     vec![
@@ -401,9 +401,18 @@ fn a_gauge_is_absent_until_it_is_read_and_then_tells_its_age() {
         "inventory_sweeper_last_success_timestamp_seconds",
         "inventory_collector_last_refresh_timestamp_seconds",
         "inventory_db_primary_timeline",
+        "inventory_clock_drift_seconds",
     ];
     for gauge in gauges {
         assert_eq!(service.metric(gauge), None, "{gauge}");
+    }
+    // So are the counters of tenants and properties, which are then there before anything happens to them.
+    let members = [
+        format!("inventory_offline_arbitration_lost_total{{tenant=\"{TENANT}\"}}"),
+        format!("inventory_manual_releases_total{{property=\"{PROPERTY}\"}}"),
+    ];
+    for member in &members {
+        assert_eq!(service.metric(member), None, "{member}");
     }
     service.fakes.db().always(
         "collect_outbox",
@@ -421,6 +430,10 @@ fn a_gauge_is_absent_until_it_is_read_and_then_tells_its_age() {
         assert_eq!(service.metric(gauges[1]), Some(0.0));
         assert_eq!(service.metric(gauges[2]), Some(1_795_999_990.0));
         assert_eq!(service.metric(gauges[3]), Some(1_796_000_010.0));
+        assert_eq!(service.metric(gauges[5]), Some(2.0), "ahead");
+        for member in members {
+            assert_eq!(service.metric(&member), Some(0.0), "{member}");
+        }
         service
             .fakes
             .db()
@@ -444,4 +457,16 @@ fn a_gauge_is_absent_until_it_is_read_and_then_tells_its_age() {
             "{health}"
         );
     });
+}
+
+#[test]
+fn who_has_series_of_their_own_is_asked_once_a_minute() {
+    let service = Service::new(|_| ());
+    let refuse = Reply::Refuse("57014");
+    service.fakes.db().next("collect_members", [refuse]);
+    service.app.start();
+    service.world.run(service.sleep(118));
+    assert_eq!(service.count("collect_outbox"), 24);
+    let asked = service.count("collect_members");
+    assert_eq!(asked, 3, "again at once after a failure, then once a minute");
 }

@@ -123,5 +123,8 @@ fn a_hold_takes_its_path_through_every_statement() {
         rig.run("ledger_worker#", "outbox_batch", &[Value::Int(10)]),
         "0"
     );
-    assert_eq!(rig.run("ledger_worker#", "server_state", &[]), "f|1");
+    assert_eq!(
+        rig.run("ledger_worker#", "server_state", &[]),
+        "f|1|2026-03-02 00:00:00+00"
+    );
 }
