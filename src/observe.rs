@@ -107,7 +107,7 @@ pub fn firings(timeline: &Timeline) -> Vec<Firing> {
 }
 
 /// The spans of one alert. A rule without the label `alert_id` goes by its name, so that its firing is not lost.
-fn spans(alert: &AlertHistory) -> Vec<Firing> {
+pub fn spans(alert: &AlertHistory) -> Vec<Firing> {
     let labels: BTreeMap<String, String> = alert
         .labels
         .iter()

@@ -3,7 +3,7 @@
 //! Invariant: every file is read and checked before any test is run; tests run in parallel, the report is in the order of the
 //! arguments. As with promtool, what failed goes to standard error and the rest to standard output.
 
-mod disk;
+pub(crate) mod disk;
 mod json;
 mod junit;
 mod text;
@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use alerts::unit::{Coverage, GroupResult, Options, Suite};
+use alerts::unit::{Coverage, Files, GroupResult, Options, Suite};
 use clap::Args;
 use regex::Regex;
 
@@ -154,7 +154,7 @@ pub fn run(args: TestRules) -> Result<u8, Error> {
         group_intervals: args.group_intervals,
         dump: args.debug,
     };
-    let suites = load(&args.files)?;
+    let suites = load(&args.files, &disk::Disk)?;
     let outcome = outcome(suites, wanted.as_ref(), &options, args.min_coverage);
     if let Some(path) = &args.junit {
         junit::write(path, &outcome)?;
@@ -176,11 +176,15 @@ pub fn run(args: TestRules) -> Result<u8, Error> {
     }
 }
 
-fn load(files: &[String]) -> Result<Vec<Suite>, Error> {
+/// Reads test files and the rules that they name.
+///
+/// # Errors
+/// All that is wrong with them, each once.
+pub(crate) fn load(files: &[String], from: &impl Files) -> Result<Vec<Suite>, Error> {
     let (mut suites, mut refused) = (Vec::new(), BTreeSet::new());
     let mut errors = Vec::new();
     for file in files {
-        match Suite::load(file, &disk::Disk) {
+        match Suite::load(file, from) {
             Ok(suite) => suites.push(suite),
             Err(found) => {
                 // Several tests may name the same broken rule file.
@@ -237,7 +241,8 @@ fn outcome(
     }
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+/// A share on the command line.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
     let number = number.trim().parse::<f64>().ok();
     let number = number.filter(|percent| (0.0..=100.0).contains(percent));

@@ -98,7 +98,12 @@ impl Suite {
 
     /// Runs the test at this place of the file.
     pub fn run(&self, at: usize, options: &Options) -> GroupResult {
-        run::run(&self.file, &self.file.tests[at], &self.rules, options)
+        self.run_with(&self.rules, at, options)
+    }
+
+    /// The same with these rules instead of the file's.
+    pub fn run_with(&self, rules: &RuleSet, at: usize, options: &Options) -> GroupResult {
+        run::run(&self.file, &self.file.tests[at], rules, options)
     }
 
     /// The rules with nothing seen of them yet.

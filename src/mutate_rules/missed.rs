@@ -1,0 +1,121 @@
+//! Which scenario should have noticed a survivor.
+//!
+//! Invariant: it is read from what scenarios say of the alert and from what the mutant really did in their recordings. A change
+//! after which a condition is true at least as often can only be noticed where the alert must be silent; any other one, where it
+//! must fire.
+
+use alerts::mutate::Sense;
+use chaos::scenario::Scenario;
+use serde::Serialize;
+
+use super::{Run, Seen};
+use crate::diff_rules::Identity;
+
+/// A scenario that should have noticed, or that there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Missed {
+    /// The scenario; `None` where no scenario could.
+    pub scenario: Option<String>,
+    /// The seed.
+    pub seed: Option<u64>,
+    /// What the mutant did there.
+    pub why: String,
+}
+
+/// What a scenario says of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Says {
+    Must,
+    Never,
+    May,
+}
+
+fn says(scenario: &Scenario, alerts: &[Identity]) -> Says {
+    let of_one = |alert: &Identity| {
+        let mut must = scenario.must.iter().filter(|must| *must.alert == *alert.id);
+        let branch = |asked: Option<&str>| {
+            asked.is_none() || alert.branch.is_none() || asked == alert.branch.as_deref()
+        };
+        if must.clone().any(|must| branch(must.branch.as_deref())) {
+            Says::Must
+        } else if must.next().is_some() || scenario.may.iter().any(|may| **may == *alert.id) {
+            Says::May
+        } else {
+            Says::Never
+        }
+    };
+    alerts.iter().map(of_one).min().unwrap_or(Says::May)
+}
+
+/// Runs in the order in which a mutant is shown to them: where one of the alerts must fire, where it must not, where it may; the
+/// shortest first.
+pub(super) fn order<'r>(runs: &'r [Run], alerts: &[Identity]) -> Vec<&'r Run> {
+    let mut ordered: Vec<&Run> = runs.iter().collect();
+    ordered.sort_by_key(|run| (says(&run.plan.scenario, alerts), run.plan.duration));
+    ordered
+}
+
+/// Which scenarios should have noticed a survivor. `seen` is what each run said of it.
+pub(super) fn missed(seen: &[(&Run, Seen)], alerts: &[Identity], sense: Sense) -> Vec<Missed> {
+    let wanted = match sense {
+        Sense::More => Says::Never,
+        Sense::Less | Sense::Other => Says::Must,
+    };
+    let asked = seen
+        .iter()
+        .filter(|(run, _)| says(&run.plan.scenario, alerts) == wanted);
+    let asked: Vec<&(&Run, Seen)> = asked.collect();
+    let differing = |of: &[&(&Run, Seen)]| -> Vec<Missed> {
+        let each = of.iter().filter_map(|(run, seen)| match seen {
+            Seen::Differs(how) => Some(named(run, how.clone())),
+            _ => None,
+        });
+        each.collect()
+    };
+    let found = differing(&asked);
+    if !found.is_empty() {
+        return found;
+    }
+    // Where nothing differs one of several seeds says as much as all.
+    let mut others: Vec<Missed> = Vec::new();
+    for (run, _) in &asked {
+        let why = match sense {
+            Sense::More => "it must be silent there and never comes near",
+            _ => "it must fire there and does all the same",
+        };
+        let next = named(run, why.to_owned());
+        if others.iter().all(|other| other.scenario != next.scenario) {
+            others.push(next);
+        }
+    }
+    if sense == Sense::More {
+        // The longest has most occasions.
+        others = others.split_off(others.len().saturating_sub(1));
+    }
+    if others.is_empty() {
+        let every: Vec<&(&Run, Seen)> = seen.iter().collect();
+        others = differing(&every);
+        let why = match (alerts.is_empty(), sense) {
+            (true, _) => "no alert reads what this rule records",
+            (_, Sense::More) => "no scenario wants this alert to be silent",
+            _ => "no scenario expects this alert",
+        };
+        others.insert(
+            0,
+            Missed {
+                scenario: None,
+                seed: None,
+                why: why.to_owned(),
+            },
+        );
+    }
+    others
+}
+
+fn named(run: &Run, why: String) -> Missed {
+    Missed {
+        scenario: Some(run.plan.scenario.name.to_string()),
+        seed: Some(run.plan.seed),
+        why,
+    }
+}
