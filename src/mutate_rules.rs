@@ -5,8 +5,8 @@
 //! file when a test fails. Every rule counts, also one that nothing exercises. The report depends on nothing but scenarios, seeds,
 //! rules, tests and SQL: a mutant is shown to the runs one after the other, so that who noticed it first hangs on no clock.
 
-mod missed;
 pub mod markdown;
+mod missed;
 mod runs;
 pub mod text;
 mod units;
@@ -19,6 +19,7 @@ use alerts::{
     rules::{RuleSet, Slice},
     timeline::RuleAt,
 };
+use chaos::scenario::Plan;
 use serde::Serialize;
 
 pub use missed::Missed;
@@ -200,18 +201,28 @@ pub fn show(
     let spent = Mutex::new(Duration::ZERO);
     let work = |mutant: &Mutant| {
         let row = row(mutants, mutant, audience);
-        *spent.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) += thread_cpu();
+        *spent
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) += thread_cpu();
         row
     };
     let results = runner::run_all(&mutants.mutants, threads, work, |_, _| {});
     let rows = mutants.mutants.iter().zip(results).map(|(mutant, result)| {
         result.map_err(|panic| {
             let (file, line) = (file(&mutants.rules, mutant.place), mutant.line);
-            Error::Internal(format!("{file}:{line}: {} → {}: {panic}", mutant.old, mutant.new))
+            Error::Internal(format!(
+                "{file}:{line}: {} → {}: {panic}",
+                mutant.old, mutant.new
+            ))
         })
     });
     let rows = rows.collect::<Result<Vec<Row>, Error>>()?;
-    Ok((rows, spent.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())))
+    Ok((
+        rows,
+        spent
+            .into_inner()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()),
+    ))
 }
 
 fn row(mutants: &Mutants, mutant: &Mutant, audience: &Audience) -> Row {
@@ -219,19 +230,19 @@ fn row(mutants: &Mutants, mutant: &Mutant, audience: &Audience) -> Row {
     let changed = rules.with_rule(mutant.place, mutant.rule.clone());
     let change = Change::of(&changed, mutant.place);
     let alerts = alerts(rules, &change.touched);
-    let mut seen: Vec<(&Run, Seen)> = Vec::new();
+    let mut seen: Vec<(&Plan, Seen)> = Vec::new();
     for run in missed::order(&audience.runs, &alerts) {
         let what = run.see(&change);
         let noticed = matches!(what, Seen::Noticed(_));
-        seen.push((run, what));
+        seen.push((&*run.plan, what));
         if noticed && !audience.all {
             break;
         }
     }
-    let noticed = seen.iter().filter_map(|(run, seen)| match seen {
+    let noticed = seen.iter().filter_map(|(plan, seen)| match seen {
         Seen::Noticed(finding) => Some(Noticed {
-            scenario: run.plan.scenario.name.to_string(),
-            seed: run.plan.seed,
+            scenario: plan.scenario.name.to_string(),
+            seed: plan.seed,
             finding: finding.clone(),
         }),
         _ => None,
@@ -284,7 +295,9 @@ impl Report {
     /// Sums up. `rows` are those of the mutants, in their order.
     pub fn new(mutants: &Mutants, audience: &Audience, rows: Vec<Row>, demands: Demands) -> Report {
         let counts = Counts::of(rows.iter());
-        let too_few = demands.min_score.is_some_and(|least| counts.score() < least);
+        let too_few = demands
+            .min_score
+            .is_some_and(|least| counts.score() < least);
         let open = demands.explained && counts.explained < counts.survivors;
         let rules = mutants.rules.places().map(|(at, rule)| {
             let of_rule = mutants.mutants.iter().zip(&rows);
@@ -297,12 +310,20 @@ impl Report {
             }
         });
         Report {
-            verdict: if too_few || open { Verdict::Fail } else { Verdict::Pass },
+            verdict: if too_few || open {
+                Verdict::Fail
+            } else {
+                Verdict::Pass
+            },
             score_by_scenarios: rounded(counts.score_by_scenarios()),
             score: rounded(counts.score()),
             counts,
             runs: audience.runs.len(),
-            test_files: audience.tests.iter().map(|tests| tests.name().to_owned()).collect(),
+            test_files: audience
+                .tests
+                .iter()
+                .map(|tests| tests.name().to_owned())
+                .collect(),
             rules: rules.collect(),
             untrue: untrue(mutants, &rows),
             all: rows,
@@ -345,8 +366,13 @@ fn untrue(mutants: &Mutants, rows: &[Row]) -> Vec<Untrue> {
         let message = match covered.first() {
             None => format!("{operator} changes nothing like this here: remove the comment"),
             Some(row) => {
-                let by = row.runs.first().map(|run| format!("{} seed {}", run.scenario, run.seed));
-                let by = by.or_else(|| row.tests.first().cloned()).unwrap_or_default();
+                let by = row
+                    .runs
+                    .first()
+                    .map(|run| format!("{} seed {}", run.scenario, run.seed));
+                let by = by
+                    .or_else(|| row.tests.first().cloned())
+                    .unwrap_or_default();
                 format!("{operator} does not survive here: {by} notices it; remove the comment")
             }
         };

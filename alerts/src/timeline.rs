@@ -52,9 +52,7 @@ pub struct AlertHistory {
 }
 
 /// Where a rule stands in its [`crate::rules::RuleSet`].
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RuleAt {
     /// Index in [`crate::rules::RuleSet::groups`].
     pub group: usize,

@@ -30,76 +30,108 @@ fn check(expr: &str, expected: Expect) {
 
 #[test]
 fn thresholds_are_halved_doubled_and_moved_by_a_tenth() {
-    check("x > 30", expect![[r#"
+    check(
+        "x > 30",
+        expect![[r#"
         comparison + x >= 30
         comparison   x < 30
         threshold  + x > 15
         threshold  + x > 27
         threshold  - x > 33
         threshold  - x > 60
-    "#]]);
-    check("0.2 >= x", expect![[r#"
+    "#]],
+    );
+    check(
+        "0.2 >= x",
+        expect![[r#"
         threshold  - 0.1 >= x
         threshold  - 0.18 >= x
         threshold  + 0.22 >= x
         threshold  + 0.4 >= x
         comparison - 0.2 > x
         comparison   0.2 <= x
-    "#]]);
-    check("x < -4", expect![[r#"
+    "#]],
+    );
+    check(
+        "x < -4",
+        expect![[r#"
         comparison + x <= -4
         comparison   x > -4
         threshold  + x < -2
         threshold  + x < -3.6
         threshold  - x < -4.4
         threshold  - x < -8
-    "#]]);
-    check("x > 5m", expect![[r#"
+    "#]],
+    );
+    check(
+        "x > 5m",
+        expect![[r#"
         comparison + x >= 5m
         comparison   x < 5m
         threshold  + x > 2m30s
         threshold  + x > 4m30s
         threshold  - x > 5m30s
         threshold  - x > 10m
-    "#]]);
-    check("x > 0", expect![[r#"
+    "#]],
+    );
+    check(
+        "x > 0",
+        expect![[r#"
         comparison + x >= 0
         comparison   x < 0
         threshold  - x > 1
-    "#]]);
-    check("up == 0", expect![[r#"
+    "#]],
+    );
+    check(
+        "up == 0",
+        expect![[r#"
         comparison   up != 0
         threshold    up == 1
-    "#]]);
-    check("x != bool 7", expect![[r#"
+    "#]],
+    );
+    check(
+        "x != bool 7",
+        expect![[r#"
         comparison   x == bool 7
         threshold    x != bool 8
-    "#]]);
-    check("x > 0.9 * y", expect![[r#"
+    "#]],
+    );
+    check(
+        "x > 0.9 * y",
+        expect![[r#"
         comparison + x >= 0.9 * y
         comparison   x < 0.9 * y
         threshold    x > 0.45 * y
         threshold    x > 0.81 * y
         threshold    x > 0.99 * y
         threshold    x > 1.8 * y
-    "#]]);
-    check("100 * x / y > (2 + 3)", expect![[r#"
+    "#]],
+    );
+    check(
+        "100 * x / y > (2 + 3)",
+        expect![[r#"
         comparison + 100 * x / y >= (2 + 3)
         comparison   100 * x / y < (2 + 3)
         threshold  + 100 * x / y > 2.5
         threshold  + 100 * x / y > 4.5
         threshold  - 100 * x / y > 5.5
         threshold  - 100 * x / y > 10
-    "#]]);
-    check("1 > bool 2 + vector(1)", expect![[r#"
+    "#]],
+    );
+    check(
+        "1 > bool 2 + vector(1)",
+        expect![[r#"
         threshold    0.5 > bool 2 + vector(1)
         threshold    0.9 > bool 2 + vector(1)
         threshold    1.1 > bool 2 + vector(1)
         threshold    2 > bool 2 + vector(1)
         comparison   1 >= bool 2 + vector(1)
         comparison   1 < bool 2 + vector(1)
-    "#]]);
-    check("x unless x > 3", expect![[r#"
+    "#]],
+    );
+    check(
+        "x unless x > 3",
+        expect![[r#"
         branch       x > 3
         branch     + x
         comparison - x unless x >= 3
@@ -108,31 +140,43 @@ fn thresholds_are_halved_doubled_and_moved_by_a_tenth() {
         threshold  - x unless x > 2.7
         threshold  + x unless x > 3.3
         threshold  + x unless x > 6
-    "#]]);
-    check("x / (y >= 50)", expect![[r#"
+    "#]],
+    );
+    check(
+        "x / (y >= 50)",
+        expect![[r#"
         comparison   x / (y > 50)
         comparison   x / (y <= 50)
         threshold    x / (y >= 25)
         threshold    x / (y >= 45)
         threshold    x / (y >= 55)
         threshold    x / (y >= 100)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn windows_and_offsets_are_halved_and_doubled() {
-    check("rate(x[5m] offset 1m)", expect![[r#"
+    check(
+        "rate(x[5m] offset 1m)",
+        expect![[r#"
         rate         irate(x[5m] offset 1m)
         window       rate(x[2m30s] offset 1m)
         window       rate(x[10m] offset 1m)
         window       rate(x[5m] offset 30s)
         window       rate(x[5m] offset 2m)
-    "#]]);
-    check("offset offset 1h", expect![[r#"
+    "#]],
+    );
+    check(
+        "offset offset 1h",
+        expect![[r#"
         window       offset offset 30m
         window       offset offset 2h
-    "#]]);
-    check("max_over_time(rate(x[30s])[1h:15s] offset -10m)", expect![[r#"
+    "#]],
+    );
+    check(
+        "max_over_time(rate(x[30s])[1h:15s] offset -10m)",
+        expect![[r#"
         rate         max_over_time(irate(x[30s])[1h:15s] offset -10m)
         window       max_over_time(rate(x[15s])[1h:15s] offset -10m)
         window       max_over_time(rate(x[1m])[1h:15s] offset -10m)
@@ -140,103 +184,155 @@ fn windows_and_offsets_are_halved_and_doubled() {
         window       max_over_time(rate(x[30s])[2h:15s] offset -10m)
         window       max_over_time(rate(x[30s])[1h:15s] offset -5m)
         window       max_over_time(rate(x[30s])[1h:15s] offset -20m)
-    "#]]);
-    check("delta(x[90])", expect![[r#"
+    "#]],
+    );
+    check(
+        "delta(x[90])",
+        expect![[r#"
         rate         idelta(x[90])
         window       delta(x[45])
         window       delta(x[180])
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn matchers_are_dropped_and_negated() {
-    check("x{a=\"1\"}", expect![[r#"
+    check(
+        "x{a=\"1\"}",
+        expect![[r#"
         matcher      x
         matcher      x{a!="1"}
-    "#]]);
-    check("x{a=~\"1|2\", b!=\"3\",}", expect![[r#"
+    "#]],
+    );
+    check(
+        "x{a=~\"1|2\", b!=\"3\",}",
+        expect![[r#"
         matcher      x{b!="3",}
         matcher      x{a!~"1|2", b!="3",}
         matcher      x{a=~"1|2",}
         matcher      x{a=~"1|2", b="3",}
-    "#]]);
+    "#]],
+    );
     check("{a=\"1\"}", expect![[""]]);
-    check("{\"x.y\", a!~\"1\"}", expect![[r#"
+    check(
+        "{\"x.y\", a!~\"1\"}",
+        expect![[r#"
         matcher      {"x.y"}
         matcher      {"x.y", a=~"1"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn labels_are_dropped_and_instance_is_added_where_there_can_be_one() {
-    check("sum by (a, b) (x)", expect![[r#"
+    check(
+        "sum by (a, b) (x)",
+        expect![[r#"
         label        sum by (b) (x)
         label        sum by (a) (x)
         label        sum by (a, b, instance) (x)
-    "#]]);
-    check("max(x) BY (a)", expect![[r#"
+    "#]],
+    );
+    check(
+        "max(x) BY (a)",
+        expect![[r#"
         label        max(x) by ()
         label        max(x) by (a, instance)
-    "#]]);
-    check("sum without (a) (x)", expect![[r#"
+    "#]],
+    );
+    check(
+        "sum without (a) (x)",
+        expect![[r#"
         label        sum without () (x)
-    "#]]);
-    check("sum(sum by (a) (x))", expect![[r#"
+    "#]],
+    );
+    check(
+        "sum(sum by (a) (x))",
+        expect![[r#"
         label        sum(sum by () (x))
         label        sum(sum by (a, instance) (x))
-    "#]]);
-    check("topk by (instance) (3, x)", expect![[r#"
+    "#]],
+    );
+    check(
+        "topk by (instance) (3, x)",
+        expect![[r#"
         label        topk by () (3, x)
-    "#]]);
-    check("x * on (a, b) group_left (c) y", expect![[r#"
+    "#]],
+    );
+    check(
+        "x * on (a, b) group_left (c) y",
+        expect![[r#"
         label        x * on (b) group_left (c) y
         label        x * on (a) group_left (c) y
-    "#]]);
-    check("x and ignoring (a) y", expect![[r#"
+    "#]],
+    );
+    check(
+        "x and ignoring (a) y",
+        expect![[r#"
         branch       y
         branch     + x
         label        x and ignoring () y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn quantiles_rates_and_branches() {
-    check("histogram_quantile(0.99, x)", expect![[r#"
+    check(
+        "histogram_quantile(0.99, x)",
+        expect![[r#"
         quantile     histogram_quantile(0.5, x)
         quantile     histogram_quantile(0.9, x)
-    "#]]);
-    check("quantile(0.75, x)", expect![[r#"
+    "#]],
+    );
+    check(
+        "quantile(0.75, x)",
+        expect![[r#"
         label        quantile by (instance)(0.75, x)
         quantile     quantile(0.5, x)
         quantile     quantile(0.9, x)
         quantile     quantile(0.99, x)
-    "#]]);
-    check("quantile_over_time(0.5, x[1m])", expect![[r#"
+    "#]],
+    );
+    check(
+        "quantile_over_time(0.5, x[1m])",
+        expect![[r#"
         quantile     quantile_over_time(0.9, x[1m])
         quantile     quantile_over_time(0.99, x[1m])
         window       quantile_over_time(0.5, x[30s])
         window       quantile_over_time(0.5, x[2m])
-    "#]]);
-    check("increase(x[1m]) + irate(y[1m])", expect![[r#"
+    "#]],
+    );
+    check(
+        "increase(x[1m]) + irate(y[1m])",
+        expect![[r#"
         rate         rate(x[1m]) + irate(y[1m])
         window       increase(x[30s]) + irate(y[1m])
         window       increase(x[2m]) + irate(y[1m])
         rate         increase(x[1m]) + rate(y[1m])
         window       increase(x[1m]) + irate(y[30s])
         window       increase(x[1m]) + irate(y[2m])
-    "#]]);
-    check("a or b and c unless d", expect![[r#"
+    "#]],
+    );
+    check(
+        "a or b and c unless d",
+        expect![[r#"
         branch       b and c unless d
         branch     - a
         branch       a or d
         branch       a or c unless d
         branch     + a or b unless d
         branch     + a or b and c
-    "#]]);
-    check("a\n  or # why\n  absent(b)", expect![[r#"
+    "#]],
+    );
+    check(
+        "a\n  or # why\n  absent(b)",
+        expect![[r#"
         branch       absent(b)
         branch     - a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -247,33 +343,49 @@ fn waits_are_dropped_halved_and_doubled() {
         );
         let lines = of(&text).mutants.into_iter().map(|mutant| {
             let (at, line) = (mutant.column, mutant.line);
-            format!("{line}:{at} {} {} → {}\n", mutant.operator, mutant.old, mutant.new)
+            format!(
+                "{line}:{at} {} {} → {}\n",
+                mutant.operator, mutant.old, mutant.new
+            )
         });
         expected.assert_eq(&lines.collect::<String>());
     };
-    check("for: 10m", expect![[r#"
+    check(
+        "for: 10m",
+        expect![[r#"
         6:10 for 10m → 0s
         6:10 for 10m → 5m
         6:10 for 10m → 20m
-    "#]]);
-    check("labels: {a: b}", expect![[r#"
+    "#]],
+    );
+    check(
+        "labels: {a: b}",
+        expect![[r#"
         4:12 for 0s → 15s
         4:12 for 0s → 1m
-    "#]]);
-    check("for: 1m30s\n    keep_firing_for: 1h", expect![[r#"
+    "#]],
+    );
+    check(
+        "for: 1m30s\n    keep_firing_for: 1h",
+        expect![[r#"
         6:10 for 1m30s → 0s
         6:10 for 1m30s → 45s
         6:10 for 1m30s → 3m
         4:12 keep_firing_for 1h → 0s
         4:12 keep_firing_for 1h → 30m
         4:12 keep_firing_for 1h → 2h
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_interval_of_the_group_is_the_shortest_wait_and_equal_mutants_are_one() {
     let text = "groups: [{name: g, interval: 1m, rules: [{alert: A, expr: x}]}]";
-    let waits: Vec<String> = of(text).mutants.into_iter().map(|mutant| mutant.new).collect();
+    let waits: Vec<String> = of(text)
+        .mutants
+        .into_iter()
+        .map(|mutant| mutant.new)
+        .collect();
     assert_eq!(waits, ["1m"]);
 }
 
@@ -284,13 +396,19 @@ fn a_change_is_shown_on_one_line_where_it_stands() {
     let shown: Vec<String> = found
         .iter()
         .filter(|mutant| matches!(mutant.operator, Operator::Branch | Operator::Matcher))
-        .map(|mutant| format!("{}:{} {} → {}", mutant.line, mutant.column, mutant.old, mutant.new))
+        .map(|mutant| {
+            format!(
+                "{}:{} {} → {}",
+                mutant.line, mutant.column, mutant.old, mutant.new
+            )
+        })
         .collect();
     expect![[r#"
         7:7 up == 0 or → 
         8:7 or absent(up{job="j"}) → 
         9:16 {job="j"} → 
-        9:20 = → !="#]].assert_eq(&shown.join("\n"));
+        9:20 = → !="#]]
+    .assert_eq(&shown.join("\n"));
 }
 
 #[test]
@@ -302,8 +420,15 @@ fn every_change_of_the_shipped_rules_differs_and_parses() {
     });
     let found = mutants(&sources, 15_000).expect("rules");
     for operator in Operator::ALL {
-        let count = found.mutants.iter().filter(|mutant| mutant.operator == operator).count();
-        assert!(count > 0 || operator == Operator::KeepFiringFor, "{operator}");
+        let count = found
+            .mutants
+            .iter()
+            .filter(|mutant| mutant.operator == operator)
+            .count();
+        assert!(
+            count > 0 || operator == Operator::KeepFiringFor,
+            "{operator}"
+        );
     }
     for mutant in &found.mutants {
         assert_ne!(mutant.old, mutant.new, "{}:{}", mutant.line, mutant.column);

@@ -80,7 +80,11 @@ pub fn rules(args: MutateRules) -> Result<u8, Error> {
     let (inputs, mutants, tests) = load(&args)?;
     let jobs = args.chosen.jobs(&inputs)?;
     if let Some(unfit) = Tests::unfit(&tests)? {
-        let verdict = if unfit.failed { Verdict::Fail } else { Verdict::Unknown };
+        let verdict = if unfit.failed {
+            Verdict::Fail
+        } else {
+            Verdict::Unknown
+        };
         return Ok(unproved(&unfit.reasons, verdict));
     }
     let runs = match record(&args, &inputs, &mutants, &jobs)? {
@@ -134,8 +138,12 @@ fn load(args: &MutateRules) -> Result<(Inputs, Mutants, Vec<Tests>), Error> {
         Error::Input(lines.join("\n"))
     })?;
     if mutants.mutants.is_empty() {
-        let place = place.map_or("built-in".into(), |place: &std::path::Path| place.display().to_string());
-        return Err(Error::Input(format!("{place}: holds no rule that could be changed")));
+        let place = place.map_or("built-in".into(), |place: &std::path::Path| {
+            place.display().to_string()
+        });
+        return Err(Error::Input(format!(
+            "{place}: holds no rule that could be changed"
+        )));
     }
     let suites = match &args.tests[..] {
         [] => inputs::own_tests(place)?,

@@ -19,7 +19,11 @@ const RESERVED: usize = 500;
 
 /// The whole report.
 pub fn render(report: &Report) -> String {
-    let mark = if report.verdict == Verdict::Pass { "✅" } else { "❌" };
+    let mark = if report.verdict == Verdict::Pass {
+        "✅"
+    } else {
+        "❌"
+    };
     let verdict = report.verdict.name();
     let mut out = format!(
         "{mark} **firedrill mutate rules: {verdict}**: {}\n",
@@ -31,17 +35,29 @@ pub fn render(report: &Report) -> String {
         let missed = row.missed.iter().map(words::missed);
         let missed: Vec<String> = missed.collect();
         let change = code(&words::change(row));
-        format!("{} {change}: {}", plain(&row.place), plain(&missed.join("; ")))
+        format!(
+            "{} {change}: {}",
+            plain(&row.place),
+            plain(&missed.join("; "))
+        )
     });
     section(&mut out, "survivors", &open.collect::<Vec<_>>());
     let explained = report.survivors().filter_map(|row| {
         let (place, change) = (plain(&row.place), code(&words::change(row)));
-        Some(format!("{place} {change}: {}", plain(row.explained.as_ref()?)))
+        Some(format!(
+            "{place} {change}: {}",
+            plain(row.explained.as_ref()?)
+        ))
     });
     section(&mut out, "explained", &explained.collect::<Vec<_>>());
     let untrue = report.untrue.iter();
-    let untrue = untrue.map(|untrue| format!("{}: {}", plain(&untrue.place), plain(&untrue.message)));
-    section(&mut out, "comments that are not true", &untrue.collect::<Vec<_>>());
+    let untrue =
+        untrue.map(|untrue| format!("{}: {}", plain(&untrue.place), plain(&untrue.message)));
+    section(
+        &mut out,
+        "comments that are not true",
+        &untrue.collect::<Vec<_>>(),
+    );
     out
 }
 

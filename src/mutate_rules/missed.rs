@@ -5,7 +5,7 @@
 //! must fire.
 
 use alerts::mutate::Sense;
-use chaos::scenario::Scenario;
+use chaos::scenario::{Plan, Scenario};
 use serde::Serialize;
 
 use super::{Run, Seen};
@@ -56,18 +56,18 @@ pub(super) fn order<'r>(runs: &'r [Run], alerts: &[Identity]) -> Vec<&'r Run> {
 }
 
 /// Which scenarios should have noticed a survivor. `seen` is what each run said of it.
-pub(super) fn missed(seen: &[(&Run, Seen)], alerts: &[Identity], sense: Sense) -> Vec<Missed> {
+pub(super) fn missed(seen: &[(&Plan, Seen)], alerts: &[Identity], sense: Sense) -> Vec<Missed> {
     let wanted = match sense {
         Sense::More => Says::Never,
         Sense::Less | Sense::Other => Says::Must,
     };
     let asked = seen
         .iter()
-        .filter(|(run, _)| says(&run.plan.scenario, alerts) == wanted);
-    let asked: Vec<&(&Run, Seen)> = asked.collect();
-    let differing = |of: &[&(&Run, Seen)]| -> Vec<Missed> {
-        let each = of.iter().filter_map(|(run, seen)| match seen {
-            Seen::Differs(how) => Some(named(run, how.clone())),
+        .filter(|(plan, _)| says(&plan.scenario, alerts) == wanted);
+    let asked: Vec<&(&Plan, Seen)> = asked.collect();
+    let differing = |of: &[&(&Plan, Seen)]| -> Vec<Missed> {
+        let each = of.iter().filter_map(|(plan, seen)| match seen {
+            Seen::Differs(how) => Some(named(plan, how.clone())),
             _ => None,
         });
         each.collect()
@@ -78,12 +78,12 @@ pub(super) fn missed(seen: &[(&Run, Seen)], alerts: &[Identity], sense: Sense) -
     }
     // Where nothing differs one of several seeds says as much as all.
     let mut others: Vec<Missed> = Vec::new();
-    for (run, _) in &asked {
+    for (plan, _) in &asked {
         let why = match sense {
             Sense::More => "it must be silent there and never comes near",
             _ => "it must fire there and does all the same",
         };
-        let next = named(run, why.to_owned());
+        let next = named(plan, why.to_owned());
         if others.iter().all(|other| other.scenario != next.scenario) {
             others.push(next);
         }
@@ -93,7 +93,7 @@ pub(super) fn missed(seen: &[(&Run, Seen)], alerts: &[Identity], sense: Sense) -
         others = others.split_off(others.len().saturating_sub(1));
     }
     if others.is_empty() {
-        let every: Vec<&(&Run, Seen)> = seen.iter().collect();
+        let every: Vec<&(&Plan, Seen)> = seen.iter().collect();
         others = differing(&every);
         let why = match (alerts.is_empty(), sense) {
             (true, _) => "no alert reads what this rule records",
@@ -112,10 +112,103 @@ pub(super) fn missed(seen: &[(&Run, Seen)], alerts: &[Identity], sense: Sense) -
     others
 }
 
-fn named(run: &Run, why: String) -> Missed {
+fn named(plan: &Plan, why: String) -> Missed {
     Missed {
-        scenario: Some(run.plan.scenario.name.to_string()),
-        seed: Some(run.plan.seed),
+        scenario: Some(plan.scenario.name.to_string()),
+        seed: Some(plan.seed),
         why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs;
+
+    fn plan(file: &str, text: &str) -> Plan {
+        let scenario = inputs::scenario(file, text);
+        scenario.expect("a scenario").compile(1)
+    }
+
+    #[test]
+    fn who_should_have_noticed_hangs_on_what_scenarios_want_and_on_what_the_mutant_did() {
+        let plans = [
+            plan(
+                "race.toml",
+                include_str!("../../scenarios/last-room-race.toml"),
+            ),
+            plan(
+                "outbox.toml",
+                include_str!("../../scenarios/outbox-publisher-down.toml"),
+            ),
+            plan(
+                "scrapes.toml",
+                include_str!("../../scenarios/telemetry-scrape-loss.toml"),
+            ),
+        ];
+        let alert = |id: &str| Identity {
+            id: id.into(),
+            branch: None,
+        };
+        let differs = || Seen::Differs("later".into());
+        let rows: [(&[&str], [Seen; 3], Sense, &[&str]); 7] = [
+            (
+                &["RESV-INV-004"],
+                [Seen::Same, Seen::Same, Seen::Same],
+                Sense::Less,
+                &[
+                    "outbox: it must fire there and does all the same",
+                    "scrapes: it must fire there and does all the same",
+                ],
+            ),
+            (
+                &["RESV-INV-004"],
+                [differs(), Seen::Same, differs()],
+                Sense::Other,
+                &["scrapes: later"],
+            ),
+            (
+                &["RESV-INV-004"],
+                [Seen::Same, differs(), differs()],
+                Sense::More,
+                &["race: it must be silent there and never comes near"],
+            ),
+            (
+                &["RESV-INV-004"],
+                [differs(), Seen::Same, Seen::Same],
+                Sense::More,
+                &["race: later"],
+            ),
+            (
+                &["RESV-INV-001"],
+                [Seen::Same, Seen::Same, differs()],
+                Sense::Less,
+                &["no scenario expects this alert", "scrapes: later"],
+            ),
+            (
+                &["ORD-003", "RESV-PLT-004"],
+                [Seen::Same, Seen::Same, Seen::Same],
+                Sense::Less,
+                &["scrapes: it must fire there and does all the same"],
+            ),
+            (
+                &[],
+                [Seen::Same, Seen::Same, Seen::Same],
+                Sense::Other,
+                &["no alert reads what this rule records"],
+            ),
+        ];
+        for (ids, seen, sense, expected) in rows {
+            let alerts: Vec<Identity> = ids.iter().map(|id| alert(id)).collect();
+            let seen: Vec<(&Plan, Seen)> = plans.iter().zip(seen).collect();
+            let missed = missed(&seen, &alerts, sense).into_iter();
+            let shown: Vec<String> = missed
+                .map(|missed| match missed.scenario {
+                    Some(scenario) => format!("{scenario}: {}", missed.why),
+                    None => missed.why,
+                })
+                .collect();
+            assert_eq!(shown, expected, "{ids:?} {sense:?}");
+        }
     }
 }

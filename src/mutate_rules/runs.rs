@@ -69,7 +69,10 @@ impl Run {
             observed,
             examination,
             alerts: timeline.alerts,
-            took: (plan.duration as f64 / SECOND as f64, books.total().as_secs_f64()),
+            took: (
+                plan.duration as f64 / SECOND as f64,
+                books.total().as_secs_f64(),
+            ),
             plan,
         };
         let firings: Vec<Firing> = run.alerts.iter().flat_map(observe::spans).collect();
@@ -92,16 +95,22 @@ impl Run {
     pub fn see(&self, change: &Change) -> Seen {
         let Change { slice, touched } = change;
         let store = self.observed.ingest.store();
-        let evaluation = slice.rules.evaluate_until_failure(store, &self.observed.schedule);
+        let evaluation = slice
+            .rules
+            .evaluate_until_failure(store, &self.observed.schedule);
         if let Some(failure) = evaluation.failures.first() {
             return Seen::Noticed(format!("cannot be evaluated: {}", failure.reason));
         }
         let is_touched = |place: RuleAt| touched.contains(&place);
         let after: Vec<&AlertHistory> = evaluation.timeline.alerts.iter().collect();
-        let after = after.into_iter().filter(|alert| is_touched(slice.place(alert.place)));
+        let after = after
+            .into_iter()
+            .filter(|alert| is_touched(slice.place(alert.place)));
         let after: Vec<&AlertHistory> = after.collect();
-        let (before, others): (Vec<&AlertHistory>, Vec<&AlertHistory>) =
-            self.alerts.iter().partition(|alert| is_touched(alert.place));
+        let (before, others): (Vec<&AlertHistory>, Vec<&AlertHistory>) = self
+            .alerts
+            .iter()
+            .partition(|alert| is_touched(alert.place));
         if lives(&before, |place| place) == lives(&after, |place| slice.place(place)) {
             return Seen::Same;
         }

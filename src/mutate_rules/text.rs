@@ -28,10 +28,17 @@ pub fn render(report: &Report, style: Style) -> String {
             let _ = writeln!(out, "  should have noticed: {}", words::missed(missed));
         }
     }
-    let explained = report.survivors().filter_map(|row| Some((row, row.explained.as_ref()?)));
+    let explained = report
+        .survivors()
+        .filter_map(|row| Some((row, row.explained.as_ref()?)));
     let mut heading = "\nexplained:\n";
     for (row, reason) in explained {
-        let _ = writeln!(out, "{heading}  {} {}: {reason}", row.place, words::change(row));
+        let _ = writeln!(
+            out,
+            "{heading}  {} {}: {reason}",
+            row.place,
+            words::change(row)
+        );
         heading = "";
     }
     let mut heading = "\ncomments that are not true:\n";

@@ -48,7 +48,9 @@ impl Tests {
         let strangers: Vec<String> = strangers
             .map(|tests| {
                 let file = tests.name();
-                format!("{file}: tests none of the rules that are mutated; its `rule_files` name others")
+                format!(
+                    "{file}: tests none of the rules that are mutated; its `rule_files` name others"
+                )
             })
             .collect();
         match strangers.is_empty() {
@@ -113,13 +115,18 @@ impl Tests {
             .map(|rule| &*rule.name)
             .collect();
         // A check is of all alerts of a name.
-        let namesakes = changed.places().filter(|(_, rule)| names.contains(&*rule.name));
+        let namesakes = changed
+            .places()
+            .filter(|(_, rule)| names.contains(&*rule.name));
         wanted.extend(namesakes.map(|(at, _)| at));
         let slice = changed.slice(&wanted);
         let mut found = Vec::new();
         for (at, test) in self.suite.file.tests.iter().enumerate() {
             let asks = !test.expressions.is_empty();
-            let checked = test.alerts.iter().any(|look| names.contains(&*look.alertname));
+            let checked = test
+                .alerts
+                .iter()
+                .any(|look| names.contains(&*look.alertname));
             if !asks && !checked {
                 continue;
             }

@@ -7,7 +7,13 @@ use crate::diff_rules::counted;
 
 /// The columns of the table.
 pub(super) const COLUMNS: [&str; 7] = [
-    "rule", "alert", "mutants", "by scenarios", "by tests", "survive", "explained",
+    "rule",
+    "alert",
+    "mutants",
+    "by scenarios",
+    "by tests",
+    "survive",
+    "explained",
 ];
 
 /// What the columns say.
@@ -76,18 +82,27 @@ pub(super) fn summary(report: &Report) -> String {
             counted(report.rules.len(), "rule"),
             counted(report.runs, "run")
         ),
-        format!("{:.1} % noticed by scenarios alone", report.score_by_scenarios),
+        format!(
+            "{:.1} % noticed by scenarios alone",
+            report.score_by_scenarios
+        ),
     ];
     parts.push(match report.test_files.len() {
         0 => "no unit tests".to_owned(),
         _ => format!("{:.1} % with unit tests", report.score),
     });
-    parts.push(match (counts.survivors, counts.survivors - counts.explained) {
-        (0, _) => "none survives".to_owned(),
-        (all, 0) => format!("{all} survive, all explained"),
-        (all, open) => format!("{all} survive, {open} unexplained"),
-    });
-    if let Some(least) = report.demands.min_score.filter(|least| counts.score() < *least) {
+    parts.push(
+        match (counts.survivors, counts.survivors - counts.explained) {
+            (0, _) => "none survives".to_owned(),
+            (all, 0) => format!("{all} survive, all explained"),
+            (all, open) => format!("{all} survive, {open} unexplained"),
+        },
+    );
+    if let Some(least) = report
+        .demands
+        .min_score
+        .filter(|least| counts.score() < *least)
+    {
         parts.push(format!("less than the {least} % asked for"));
     }
     parts.join("; ")

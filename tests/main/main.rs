@@ -10,6 +10,7 @@ mod determinism;
 mod diff_rules;
 mod edges;
 mod export;
+mod mutate_rules;
 mod program;
 mod promqltest;
 mod routing;

@@ -45,7 +45,13 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn push(&mut self, operator: Operator, span: Range<usize>, new: impl Into<String>, sense: Sense) {
+    fn push(
+        &mut self,
+        operator: Operator,
+        span: Range<usize>,
+        new: impl Into<String>,
+        sense: Sense,
+    ) {
         self.out.push(Edit {
             operator,
             span,
@@ -128,9 +134,8 @@ impl Walk<'_> {
 
     fn offset(&mut self, span: Range<usize>, ms: i64) {
         let mut words = self.tokens.within(span.clone()).iter();
-        let word = words.find(|token| {
-            token.kind == Kind::Keyword && self.tokens.is_word(**token, "offset")
-        });
+        let word = words
+            .find(|token| token.kind == Kind::Keyword && self.tokens.is_word(**token, "offset"));
         if let Some(end) = word.map(|token| token.end) {
             self.time(end..span.end, ms.abs());
         }
@@ -159,11 +164,16 @@ impl Walk<'_> {
             let next = matchers.get(place + 1).map(|next| next.at);
             let whole = matcher.at..next.unwrap_or(close.start);
             let parts = self.tokens.within(whole.clone()).to_vec();
-            let negated = parts.iter().find_map(|part| Some((*part, negated(part.kind)?)));
+            let negated = parts
+                .iter()
+                .find_map(|part| Some((*part, negated(part.kind)?)));
             let last = |kind| parts.iter().rev().find(|part: &&Token| part.kind != kind);
             let end = last(Kind::Comma).map_or(whole.end, |part| part.end);
             let before = self.tokens.within(open.end..matcher.at).to_vec();
-            let dropped = match (next, before.iter().rev().find(|part| part.kind != Kind::Comma)) {
+            let dropped = match (
+                next,
+                before.iter().rev().find(|part| part.kind != Kind::Comma),
+            ) {
                 (Some(next), _) => matcher.at..next,
                 (None, Some(before)) => before.end..end,
                 (None, None) if named => open.start..close.end,
@@ -201,7 +211,8 @@ impl Walk<'_> {
             Some((word, span)) => {
                 self.drop_each(&word, &span, labels);
                 if adds {
-                    let more: Vec<&str> = labels.iter().map(|label| &**label).chain([ADDED]).collect();
+                    let more: Vec<&str> =
+                        labels.iter().map(|label| &**label).chain([ADDED]).collect();
                     let new = format!("{word} ({})", more.join(", "));
                     self.push(Operator::Label, span, new, Sense::Other);
                 }
@@ -304,7 +315,11 @@ impl Walk<'_> {
             }
             (bound @ Some(value), None) | (None, bound @ Some(value)) => {
                 let on_right = constant(left).is_none();
-                let (bounded, other) = if on_right { (right, left) } else { (left, right) };
+                let (bounded, other) = if on_right {
+                    (right, left)
+                } else {
+                    (left, right)
+                };
                 if equality {
                     // Half of what is asked for exactly is as wrong as its neighbour.
                     let neighbour = if value == 1.0 { 0.0 } else { value + 1.0 };
@@ -312,7 +327,11 @@ impl Walk<'_> {
                     self.push(Operator::Threshold, span, number(neighbour), Sense::Other);
                 } else {
                     // A lower bound on the right of `>` lets more through.
-                    let lower = if upward == on_right { sense } else { sense.inverted() };
+                    let lower = if upward == on_right {
+                        sense
+                    } else {
+                        sense.inverted()
+                    };
                     self.number(bounded, bound.unwrap_or_default(), lower);
                 }
                 self.expr(other, sense, false);

@@ -159,10 +159,7 @@ pub struct Mutants {
 ///
 /// # Errors
 /// All that keeps the files from being rules, and comments about survivors that cannot be followed.
-pub fn mutants(
-    sources: &[(String, String)],
-    interval_ms: i64,
-) -> Result<Mutants, Vec<RuleError>> {
+pub fn mutants(sources: &[(String, String)], interval_ms: i64) -> Result<Mutants, Vec<RuleError>> {
     let rules = RuleSet::from_sources(sources.iter().map(|(file, text)| (&**file, &**text)))?;
     let labelled = Labelled::of(&rules);
     let (mut mutants, mut comments, mut errors) = (Vec::new(), Vec::new(), Vec::new());

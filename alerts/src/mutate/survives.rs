@@ -90,7 +90,10 @@ pub(crate) fn comment(comment: &Comment<'_>) -> Result<Said, (usize, usize, Stri
 }
 
 /// The comments of one file about survivors.
-pub(super) fn of_file(source: &Source<'_>, rules: &RuleSet) -> Result<Vec<Survives>, Vec<RuleError>> {
+pub(super) fn of_file(
+    source: &Source<'_>,
+    rules: &RuleSet,
+) -> Result<Vec<Survives>, Vec<RuleError>> {
     let in_file = |at: RuleAt| rules.groups()[at.group].file == source.file;
     let mut starts: Vec<(usize, RuleAt)> = rules
         .places()

@@ -60,8 +60,8 @@ impl RuleSet {
     /// These rules and what they need: those whose output they read, and those that may write the same series.
     pub fn slice(&self, wanted: &BTreeSet<RuleAt>) -> Slice {
         let needed = self.closed(wanted.clone(), |found, other, _| {
-            let reads = asked(found)
-                .is_none_or(|asked| asked.iter().any(|query| reads(query, other)));
+            let reads =
+                asked(found).is_none_or(|asked| asked.iter().any(|query| reads(query, other)));
             reads || may_share(found, other)
         });
         let mut rules = self.clone();
@@ -83,7 +83,10 @@ impl RuleSet {
         mut out: BTreeSet<RuleAt>,
         joins: impl Fn(&Rule, &Rule, Option<&[crate::promql::Query]>) -> bool,
     ) -> BTreeSet<RuleAt> {
-        let rules: Vec<_> = self.places().map(|(at, rule)| (at, rule, asked(rule))).collect();
+        let rules: Vec<_> = self
+            .places()
+            .map(|(at, rule)| (at, rule, asked(rule)))
+            .collect();
         let mut open: Vec<RuleAt> = out.iter().copied().collect();
         while let Some(found) = open.pop() {
             for (at, other, asked) in &rules {
