@@ -17,7 +17,8 @@
 //! | `rate` | `rate`, `irate`, `increase`, `delta`, `idelta` | its neighbour |
 //!
 //! Half and double are mistakes that an incident should show; a tenth is what both sides of an edge, tested, hold in place.
-//! Left out are aggregators, names of metrics, arithmetic and the steps of subqueries.
+//! Left out is what labels prove to change nothing: a matcher that the other side of an operator demands too, `instance` where no
+//! series has it. Aggregators, names of metrics, arithmetic and the steps of subqueries are not changed.
 
 mod edit;
 mod expression;
