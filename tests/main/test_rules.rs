@@ -95,17 +95,17 @@ fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
               SUCCESS
 
             rule                            name                                                        active  silent
-            alerts/rules/inventory.yml:13   InventoryOverbookingObserved                                     3       2
-            alerts/rules/inventory.yml:30   InventoryAllocationLatencyHigh                                   1       2
-            alerts/rules/inventory.yml:46   InventorySearchSlow                                              1       4
-            alerts/rules/inventory.yml:65   InventorySearchSlow                                              1       4
-            alerts/rules/inventory.yml:82   InventoryOutboxLagHigh                                           1       2
-            alerts/rules/inventory.yml:99   InventoryHoldExpirySweeperStalled                                1       4
-            alerts/rules/inventory.yml:117  InventoryHoldExpirySweeperStalled                                1       4
-            alerts/rules/inventory.yml:131  outcome:inventory_allocation_lock_acquisitions:increase30m       1       ·
-            alerts/rules/inventory.yml:153  InventoryLockTimeoutsHigh                                        1       2
-            alerts/rules/platform.yml:9     DatabaseFailover                                                 4       4
-            alerts/rules/platform.yml:33    TargetDown                                                       3       3
+            alerts/rules/inventory.yml:15   InventoryOverbookingObserved                                     3       2
+            alerts/rules/inventory.yml:32   InventoryAllocationLatencyHigh                                   3       3
+            alerts/rules/inventory.yml:48   InventorySearchSlow                                              3       6
+            alerts/rules/inventory.yml:67   InventorySearchSlow                                              1       8
+            alerts/rules/inventory.yml:84   InventoryOutboxLagHigh                                           3       4
+            alerts/rules/inventory.yml:101  InventoryHoldExpirySweeperStalled                                3       9
+            alerts/rules/inventory.yml:120  InventoryHoldExpirySweeperStalled                                2      10
+            alerts/rules/inventory.yml:137  outcome:inventory_allocation_lock_acquisitions:increase30m       4       ·
+            alerts/rules/inventory.yml:159  InventoryLockTimeoutsHigh                                        3       2
+            alerts/rules/platform.yml:11    DatabaseFailover                                                 5       5
+            alerts/rules/platform.yml:36    TargetDown                                                       3       3
             coverage: 21 of 21 branches, 100.0 %
             --- stderr
         "#]],

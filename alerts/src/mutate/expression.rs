@@ -335,6 +335,11 @@ impl Walk<'_> {
         if scalar.contains(&true) {
             return [self.held.clone(), self.held.clone()];
         }
+        // Several of a group on one side fail the rule, also where they meet nothing.
+        let is_set = matches!(found.op, Kind::And | Kind::Or | Kind::Unless);
+        if !is_set && (found.on || !found.labels.is_empty()) {
+            return [Held::new(), Held::new()];
+        }
         let matched = |label: &str| found.labels.iter().any(|other| other == label) == found.on;
         let with = |other: Held, meets: bool| {
             let mut held = self.held_of(matched);
