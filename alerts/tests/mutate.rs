@@ -83,6 +83,13 @@ fn thresholds_are_halved_doubled_and_moved_by_a_tenth() {
     "#]],
     );
     check(
+        "x > -Inf",
+        expect![[r#"
+        comparison + x >= -Inf
+        comparison   x < -Inf
+    "#]],
+    );
+    check(
         "up == 0",
         expect![[r#"
         comparison   up != 0

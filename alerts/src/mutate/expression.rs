@@ -94,8 +94,9 @@ impl Walk<'_> {
                     let span = expr.at..expr.at + name.len();
                     self.push(Operator::Rate, span, *new, Sense::Other);
                 }
-                if matches!(&**name, "histogram_quantile" | "quantile_over_time") {
-                    self.quantile(&args[0]);
+                let asks = matches!(&**name, "histogram_quantile" | "quantile_over_time");
+                if let Some(asked) = args.first().filter(|_| asks) {
+                    self.quantile(asked);
                 }
                 for arg in args {
                     let held = self.held_of(|label| keeps(name, label));
@@ -128,7 +129,8 @@ impl Walk<'_> {
         if value == 0.0 {
             return self.push(Operator::Threshold, span, "1", sense.inverted());
         }
-        for factor in FACTORS {
+        // Half of infinity is infinity.
+        for factor in FACTORS.into_iter().filter(|_| value.is_finite()) {
             // Of a number below 0 a tenth less is more.
             let sense = match (factor < 1.0) == (value > 0.0) {
                 true => sense,
