@@ -140,7 +140,6 @@ pub struct RuleRow {
     /// What its alert is known by; `None` of a recording rule.
     pub alert: Option<Identity>,
     /// What became of its mutants.
-    #[serde(flatten)]
     pub counts: Counts,
 }
 
@@ -172,7 +171,6 @@ pub struct Report {
     /// Percent that scenarios or unit tests notice.
     pub score: f64,
     /// The sum.
-    #[serde(flatten)]
     pub counts: Counts,
     /// How many runs the mutants were shown to.
     pub runs: usize,
@@ -181,7 +179,7 @@ pub struct Report {
     /// In the order of the files.
     pub rules: Vec<RuleRow>,
     /// In the order of the rules and of their text.
-    pub all: Vec<Row>,
+    pub mutants: Vec<Row>,
     /// Comments that are not true.
     pub untrue: Vec<Untrue>,
     /// What was asked for.
@@ -326,14 +324,14 @@ impl Report {
                 .collect(),
             rules: rules.collect(),
             untrue: untrue(mutants, &rows),
-            all: rows,
+            mutants: rows,
             demands,
         }
     }
 
     /// Mutants that nobody noticed.
     pub fn survivors(&self) -> impl Iterator<Item = &Row> {
-        self.all.iter().filter(|row| row.survives())
+        self.mutants.iter().filter(|row| row.survives())
     }
 
     /// The report for programs, in the form of `docs/mutate-rules.schema.json`: one JSON document, indented, with a final newline.

@@ -38,7 +38,7 @@ fn where_nobody_looks_all_survive() {
     );
     assert_eq!((report.score, report.score_by_scenarios), (0.0, 0.0));
     assert_eq!(report.rules[0].counts, counts);
-    let missed = &report.all[0].missed;
+    let missed = &report.mutants[0].missed;
     assert_eq!(missed[0].why, "no scenario wants this alert to be silent");
 }
 

@@ -181,7 +181,7 @@ fn scenarios_notice_what_fails_with_the_rules_changed_by_hand() {
     let folder = folder(RULES, "");
     let found = report(folder.path(), &[OUTAGE]);
     let mut seen = [0, 0];
-    for mutant in list(&found["all"]).iter().step_by(2) {
+    for mutant in list(&found["mutants"]).iter().step_by(2) {
         let Some(changed) = changed(RULES, mutant) else {
             panic!("{mutant} stands on one line");
         };
@@ -207,7 +207,7 @@ fn unit_tests_notice_what_fails_with_the_rules_changed_by_hand() {
     }
     let found = report(folder.path(), &["last-room-race", "--all"]);
     let mut seen = [0, 0];
-    for mutant in list(&found["all"]) {
+    for mutant in list(&found["mutants"]) {
         let Some(changed) = changed(&copied[0], mutant) else {
             continue;
         };
@@ -226,10 +226,17 @@ fn a_rule_that_nothing_exercises_is_not_skipped() {
     let folder = folder(RULES, TEST);
     let found = report(folder.path(), &["last-room-race"]);
     let rules = list(&found["rules"]);
-    let survive = |at: usize| (&rules[at]["mutants"], &rules[at]["survivors"]);
+    let survive = |at: usize| {
+        (
+            &rules[at]["counts"]["mutants"],
+            &rules[at]["counts"]["survivors"],
+        )
+    };
     assert_eq!(rules[1]["alert"], Value::Null);
     assert_eq!(survive(1).0, survive(1).1, "{rules:?}");
-    let missed = list(&found["all"]).iter().map(|row| list(&row["missed"]));
+    let missed = list(&found["mutants"])
+        .iter()
+        .map(|row| list(&row["missed"]));
     let whys: Vec<&str> = missed
         .flatten()
         .map(|missed| text(&missed["why"]))
@@ -248,7 +255,7 @@ fn the_report_is_the_same_however_often_and_names_the_first_that_noticed_or_all(
     assert_eq!(once, report(folder.path(), &names));
     let all = report(folder.path(), &[&names[..], &["--all"]].concat());
     let mut several = 0;
-    for (first, all) in list(&once["all"]).iter().zip(list(&all["all"])) {
+    for (first, all) in list(&once["mutants"]).iter().zip(list(&all["mutants"])) {
         for by in ["runs", "tests"] {
             let (first, all) = (list(&first[by]), list(&all[by]));
             assert!(
@@ -440,9 +447,9 @@ fn named_tests_take_the_place_of_those_beside_the_rules() {
     let found = report(folder.path(), &[OUTAGE, "--tests", "more/lag.yml"]);
     assert_eq!(found["test_files"], serde_json::json!(["more/lag.yml"]));
     assert!(
-        found["by_tests"].as_u64() > Some(5),
+        found["counts"]["by_tests"].as_u64() > Some(5),
         "{}",
-        found["by_tests"]
+        found["counts"]["by_tests"]
     );
     let refused = mutate(folder.path(), &[OUTAGE]);
     assert_eq!(refused.code, 64, "{}", refused.stderr);
