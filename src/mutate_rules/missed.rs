@@ -89,7 +89,7 @@ pub(super) fn missed(seen: &[(&Plan, Seen)], alerts: &[Identity], sense: Sense) 
         }
     }
     if sense == Sense::More {
-        // The longest has most occasions.
+        // Runs come the shortest first, and the longest has most occasions.
         others = others.split_off(others.len().saturating_sub(1));
     }
     if others.is_empty() {
@@ -125,6 +125,14 @@ mod tests {
     use super::*;
     use crate::inputs;
 
+    /// Ids of alerts, what each run said, what the change does, who is named.
+    type Case = (
+        &'static [&'static str],
+        [Seen; 3],
+        Sense,
+        &'static [&'static str],
+    );
+
     fn plan(file: &str, text: &str) -> Plan {
         let scenario = inputs::scenario(file, text);
         scenario.expect("a scenario").compile(1)
@@ -151,7 +159,7 @@ mod tests {
             branch: None,
         };
         let differs = || Seen::Differs("later".into());
-        let rows: [(&[&str], [Seen; 3], Sense, &[&str]); 7] = [
+        let rows: [Case; 7] = [
             (
                 &["RESV-INV-004"],
                 [Seen::Same, Seen::Same, Seen::Same],

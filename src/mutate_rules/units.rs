@@ -22,7 +22,7 @@ pub struct Tests {
     places: Vec<(RuleAt, RuleAt)>,
 }
 
-/// A test file that proves nothing yet: its name, and what is wrong.
+/// Why unit tests prove nothing: some fail with the rules as they are, or a file checks nothing.
 #[derive(Debug)]
 pub struct Unfit {
     /// One line for each thing.
