@@ -142,15 +142,15 @@ mod tests {
     fn who_should_have_noticed_hangs_on_what_scenarios_want_and_on_what_the_mutant_did() {
         let plans = [
             plan(
-                "race.toml",
+                "last-room-race.toml",
                 include_str!("../../scenarios/last-room-race.toml"),
             ),
             plan(
-                "outbox.toml",
+                "outbox-publisher-down.toml",
                 include_str!("../../scenarios/outbox-publisher-down.toml"),
             ),
             plan(
-                "scrapes.toml",
+                "telemetry-scrape-loss.toml",
                 include_str!("../../scenarios/telemetry-scrape-loss.toml"),
             ),
         ];
@@ -165,39 +165,42 @@ mod tests {
                 [Seen::Same, Seen::Same, Seen::Same],
                 Sense::Less,
                 &[
-                    "outbox: it must fire there and does all the same",
-                    "scrapes: it must fire there and does all the same",
+                    "outbox-publisher-down: it must fire there and does all the same",
+                    "telemetry-scrape-loss: it must fire there and does all the same",
                 ],
             ),
             (
                 &["RESV-INV-004"],
                 [differs(), Seen::Same, differs()],
                 Sense::Other,
-                &["scrapes: later"],
+                &["telemetry-scrape-loss: later"],
             ),
             (
                 &["RESV-INV-004"],
                 [Seen::Same, differs(), differs()],
                 Sense::More,
-                &["race: it must be silent there and never comes near"],
+                &["last-room-race: it must be silent there and never comes near"],
             ),
             (
                 &["RESV-INV-004"],
                 [differs(), Seen::Same, Seen::Same],
                 Sense::More,
-                &["race: later"],
+                &["last-room-race: later"],
             ),
             (
                 &["RESV-INV-001"],
                 [Seen::Same, Seen::Same, differs()],
                 Sense::Less,
-                &["no scenario expects this alert", "scrapes: later"],
+                &[
+                    "no scenario expects this alert",
+                    "telemetry-scrape-loss: later",
+                ],
             ),
             (
                 &["ORD-003", "RESV-PLT-004"],
                 [Seen::Same, Seen::Same, Seen::Same],
                 Sense::Less,
-                &["scrapes: it must fire there and does all the same"],
+                &["telemetry-scrape-loss: it must fire there and does all the same"],
             ),
             (
                 &[],
