@@ -458,16 +458,16 @@ fn a_change_is_shown_on_one_line_where_it_stands() {
         .filter(|mutant| matches!(mutant.operator, Operator::Branch | Operator::Matcher))
         .map(|mutant| {
             format!(
-                "{}:{} {} → {}",
+                "{}:{} [{}] → [{}]",
                 mutant.line, mutant.column, mutant.old, mutant.new
             )
         })
         .collect();
     expect![[r#"
-        7:7 up == 0 or → 
-        8:7 or absent(up{job="j"}) → 
-        9:16 {job="j"} → 
-        9:20 = → !="#]]
+        7:7 [up == 0 or] → []
+        8:7 [or absent(up{job="j"})] → []
+        9:16 [{job="j"}] → []
+        9:20 [=] → [!=]"#]]
     .assert_eq(&shown.join("\n"));
 }
 
