@@ -5,6 +5,7 @@
 
 mod diff;
 mod export;
+mod mutate;
 
 use std::{ffi::OsString, io::IsTerminal, io::Write, path::PathBuf};
 
@@ -49,6 +50,9 @@ enum Command {
     /// Compares versions of something over the same incidents.
     #[command(subcommand)]
     Diff(diff::Diff),
+    /// Changes something on purpose and says who notices.
+    #[command(subcommand)]
+    Mutate(mutate::Mutate),
     /// Runs tests that are data: of queries, of rules.
     #[command(subcommand)]
     Test(Test),
@@ -215,6 +219,7 @@ fn dispatch(cli: Cli) -> Result<u8, Error> {
         Some(Command::Export(what)) => export::run(what),
         Some(Command::Check(Check::Rules(args))) => check_rules::run(&args),
         Some(Command::Diff(diff::Diff::Rules(args))) => diff::rules(args),
+        Some(Command::Mutate(mutate::Mutate::Rules(args))) => mutate::rules(args),
         Some(Command::Test(Test::Promql(args))) => test_promql::run(&args),
         Some(Command::Test(Test::Rules(args))) => test_rules::run(args),
     }

@@ -18,7 +18,7 @@ use alerts::rules::{EvalError, RuleSet};
 use serde::Serialize;
 
 pub use incidents::{Change, Incident, LabelChange, Side, Span};
-pub use judged::{Effect, Fault, Said};
+pub use judged::{Effect, Fault, Said, of_alerts};
 pub use rows::one;
 pub use texts::{Identity, NoEffect, NotExercised, Texts, Which};
 

@@ -4,11 +4,15 @@
 //! reason, and all of it at once where more than one thing is wrong.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use alerts::rules::RuleSet;
+use alerts::{
+    rules::RuleSet,
+    unit::{Files, Suite},
+};
 use chaos::scenario::Scenario;
 use include_dir::{Dir, include_dir};
 use ledger::{
@@ -17,7 +21,11 @@ use ledger::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{exit::Error, tree::Tree};
+use crate::{
+    exit::Error,
+    test_rules::{self, disk::Disk},
+    tree::Tree,
+};
 
 static SCENARIOS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/scenarios");
 static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/alerts/rules");
@@ -81,16 +89,92 @@ pub struct Inputs {
 
 /// The rules' own unit tests are no rule files.
 fn is_rule_file(path: &str) -> bool {
-    !path.starts_with("tests/")
+    !path.starts_with(TESTS)
 }
+
+/// Where unit tests of rules lie, in the rules' folder.
+const TESTS: &str = "tests/";
+
+/// Name and text of the built-in files below `alerts/rules`, unit tests included, as they are called in the repository.
+fn builtin() -> BTreeMap<String, String> {
+    let files = Tree::embedded(&RULES, &["yml", "yaml"]).files.into_iter();
+    files
+        .map(|(path, text)| (format!("{BUILTIN}{path}"), text))
+        .collect()
+}
+
+const BUILTIN: &str = "alerts/rules/";
 
 /// Path and text of the built-in rule files, by path.
 pub fn builtin_rules() -> Vec<(String, String)> {
-    let files = Tree::embedded(&RULES, &["yml", "yaml"]).files.into_iter();
-    let rules = files.filter(|(path, _)| is_rule_file(path));
-    rules
-        .map(|(path, text)| (format!("alerts/rules/{path}"), text))
+    let files = builtin().into_iter();
+    files
+        .filter(|(path, _)| is_rule_file(&path[BUILTIN.len()..]))
         .collect()
+}
+
+/// Name and text of the files with the rules, as in [`rules`].
+///
+/// # Errors
+/// A place that cannot be read.
+pub fn rule_sources(place: Option<&Path>) -> Result<Vec<(String, String)>, Error> {
+    let Some(place) = place else {
+        return Ok(builtin_rules());
+    };
+    let tree = rule_files(Some(place))?;
+    let named = tree.files.iter();
+    Ok(named
+        .map(|(path, text)| (tree.name(path), text.clone()))
+        .collect())
+}
+
+/// The unit tests that lie in a folder of rules; none beside a single file.
+///
+/// # Errors
+/// A test file that is refused.
+pub fn own_tests(place: Option<&Path>) -> Result<Vec<Suite>, Error> {
+    let is_test = |path: &str| {
+        let name = path.strip_prefix(TESTS);
+        name.is_some_and(|name| !name.contains('/'))
+    };
+    match place {
+        None => {
+            let embedded = Embedded(builtin());
+            let names = embedded.0.keys();
+            let tests = names.filter(|path| is_test(&path[BUILTIN.len()..]));
+            test_rules::load(&tests.cloned().collect::<Vec<_>>(), &embedded)
+        }
+        Some(folder) if folder.is_dir() => {
+            let tree = Tree::read(folder, &["yml", "yaml"])?;
+            let tests = tree.files.keys().filter(|path| is_test(path));
+            let names: Vec<String> = tests.map(|path| tree.name(path)).collect();
+            test_rules::load(&names, &Disk)
+        }
+        Some(_) => Ok(Vec::new()),
+    }
+}
+
+/// Files that the program carries, by name.
+struct Embedded(BTreeMap<String, String>);
+
+impl Files for Embedded {
+    fn matching(&self, pattern: &str) -> Result<Vec<String>, String> {
+        let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
+        let options = glob::MatchOptions {
+            require_literal_separator: true,
+            ..glob::MatchOptions::default()
+        };
+        let names = self.0.keys();
+        Ok(names
+            .filter(|name| pattern.matches_with(name, options))
+            .cloned()
+            .collect())
+    }
+
+    fn read(&self, path: &str) -> Result<String, String> {
+        let text = self.0.get(path).cloned();
+        text.ok_or_else(|| "no such file in the program".to_owned())
+    }
 }
 
 impl Inputs {
@@ -203,13 +287,18 @@ fn scenarios(files: &Tree) -> Result<Vec<Known>, Error> {
 /// # Errors
 /// All that is wrong, one line each.
 pub fn rules(place: Option<&Path>) -> Result<(RuleSet, Tree), Error> {
+    let files = rule_files(place)?;
+    Ok((rule_set(&files)?, files))
+}
+
+fn rule_files(place: Option<&Path>) -> Result<Tree, Error> {
     let mut files = match place {
         Some(file) if file.is_file() => Tree::of_file(file)?,
         Some(folder) => Tree::read(folder, &["yml", "yaml"])?,
         None => Tree::embedded(&RULES, &["yml", "yaml"]),
     };
     files.files.retain(|path, _| is_rule_file(path));
-    Ok((rule_set(&files)?, files))
+    Ok(files)
 }
 
 fn rule_set(files: &Tree) -> Result<RuleSet, Error> {

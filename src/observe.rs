@@ -107,7 +107,7 @@ pub fn firings(timeline: &Timeline) -> Vec<Firing> {
 }
 
 /// The spans of one alert. A rule without the label `alert_id` goes by its name, so that its firing is not lost.
-fn spans(alert: &AlertHistory) -> Vec<Firing> {
+pub fn spans(alert: &AlertHistory) -> Vec<Firing> {
     let labels: BTreeMap<String, String> = alert
         .labels
         .iter()
@@ -169,7 +169,10 @@ fn up_intervals(changes: &[(Nanos, bool)], duration: Nanos) -> Vec<Up> {
 
 #[cfg(test)]
 mod tests {
-    use alerts::{labels::Labels, timeline::Transition};
+    use alerts::{
+        labels::Labels,
+        timeline::{RuleAt, Transition},
+    };
     use chaos::recording::{BodyDiff, Recorder};
 
     use super::*;
@@ -215,6 +218,7 @@ mod tests {
             file: "f.yml".into(),
             group: "g".into(),
             alert: "Named".into(),
+            place: RuleAt::default(),
             labels: Labels::of(labels),
             annotations: BTreeMap::new(),
             transitions,

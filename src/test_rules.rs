@@ -3,18 +3,19 @@
 //! Invariant: nothing is reported unless every file was read and nothing in it was refused; tests run in parallel, the report is in the
 //! order of the arguments. As with promtool, what failed goes to standard error and the rest to standard output.
 
-mod disk;
+pub(crate) mod disk;
 mod json;
 mod junit;
 mod run;
 mod text;
 
 use std::{
+    collections::BTreeSet,
     io::{IsTerminal, Write},
     path::PathBuf,
 };
 
-use alerts::unit::{Coverage, GroupResult, Options};
+use alerts::unit::{Coverage, Files, GroupResult, Options, Suite};
 use clap::Args;
 use regex::Regex;
 
@@ -194,7 +195,31 @@ pub fn run(args: TestRules) -> Result<u8, Error> {
     }
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+/// Reads test files and the rules that they name.
+///
+/// # Errors
+/// All that is wrong with them, each once.
+pub(crate) fn load(files: &[String], from: &impl Files) -> Result<Vec<Suite>, Error> {
+    let (mut suites, mut refused) = (Vec::new(), BTreeSet::new());
+    let mut errors = Vec::new();
+    for file in files {
+        match Suite::load(file, from) {
+            Ok(suite) => suites.push(suite),
+            Err(found) => {
+                // Several tests may name the same broken rule file.
+                let found = found.iter().map(ToString::to_string);
+                errors.extend(found.filter(|error| refused.insert(error.clone())));
+            }
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(suites),
+        false => Err(Error::Input(errors.join("\n"))),
+    }
+}
+
+/// A share on the command line.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
     let number = number.trim().parse::<f64>().ok();
     let number = number.filter(|percent| (0.0..=100.0).contains(percent));

@@ -34,6 +34,7 @@
 //! | [`promqltest`] | runs files in the language of Prometheus' PromQL tests |
 //! | [`notation`] | series and values as test files write them |
 //! | [`unit`] | promtool's unit tests of rules: files read, run and written; failures, coverage |
+//! | [`mutate`] | rules with one thing changed: what tests and recordings should notice |
 //! | [`lint`] | what parses and still cannot work, found without any series |
 //! | [`labels`], [`number`] | label sets; numbers as Go writes them, the stale marker |
 //!
@@ -51,6 +52,7 @@
 pub mod exposition;
 pub mod labels;
 pub mod lint;
+pub mod mutate;
 pub mod notation;
 pub mod number;
 pub mod openmetrics;

@@ -41,6 +41,8 @@ pub struct AlertHistory {
     pub group: String,
     /// The alert's name.
     pub alert: String,
+    /// The rule itself: names need not be unique.
+    pub place: RuleAt,
     /// All its labels, `alertname` included.
     pub labels: Labels,
     /// Annotations as they were when it last began to fire; empty when it never did.
@@ -50,7 +52,7 @@ pub struct AlertHistory {
 }
 
 /// Where a rule stands in its [`crate::rules::RuleSet`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RuleAt {
     /// Index in [`crate::rules::RuleSet::groups`].
     pub group: usize,

@@ -141,6 +141,14 @@ fn a_comment_silences_its_rule_and_is_itself_looked_at() {
             Some("a comment for firedrill is `# firedrill disable <lint>: <reason>`"),
         ),
         (
+            "# firedrill survives threshold 0 → 1: one is not enough",
+            None,
+        ),
+        (
+            "# firedrill survives speed: why",
+            Some("there is no operator \"speed\"; known are threshold, "),
+        ),
+        (
             "# firedrill disable short-for: why",
             Some("short-for finds nothing here: remove the comment"),
         ),

@@ -138,11 +138,16 @@ pub fn meaning(old: &[&JudgeFinding], new: &[&JudgeFinding], incidents: &[Incide
             *state = (*state).max(finding.verdict);
         }
     }
+    let unmet = |finding: &&JudgeFinding| {
+        finding.aspect == Aspect::Detection && finding.verdict == Judged::Fail
+    };
+    let missed = old.iter().any(unmet);
     let mut effects: BTreeMap<Expectation<'_>, Effect> = BTreeMap::new();
     for (key, [before, after]) in &states {
-        // Where OLD did not fire there was nothing to resolve: it did not meet that either.
-        let moot =
-            key.0 == Aspect::Resolution && key.2.is_some_and(|at| incidents[at].old.is_none());
+        // Where OLD missed the incident there was nothing to resolve: it did not meet that either.
+        let moot = missed
+            && key.0 == Aspect::Resolution
+            && key.2.is_some_and(|at| incidents[at].old.is_none());
         let before = if moot { Judged::Fail } else { *before };
         effects.insert(*key, effect(before, *after));
     }

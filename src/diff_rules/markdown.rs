@@ -148,7 +148,7 @@ fn details(out: &mut String, report: &Report) {
 }
 
 /// Text that is nothing but text, in one line.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
@@ -166,7 +166,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Text as code, which a reader can copy.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let mut longest = 0;
     let mut run = 0;
     for c in text.chars() {

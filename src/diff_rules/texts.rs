@@ -17,6 +17,13 @@ pub struct Identity {
     pub branch: Option<String>,
 }
 
+impl Identity {
+    /// Of an alerting rule whose labels are plain text.
+    pub fn of(rule: &Rule) -> Identity {
+        identity(rule, false)
+    }
+}
+
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.id)?;

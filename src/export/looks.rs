@@ -213,7 +213,7 @@ mod tests {
 
     use alerts::{
         labels::Labels,
-        timeline::{AlertHistory, AlertState, Transition},
+        timeline::{AlertHistory, AlertState, RuleAt, Transition},
     };
     use chaos::judge::Verdict;
 
@@ -265,6 +265,7 @@ mod tests {
             file: "r.yml".into(),
             group: "g".into(),
             alert: "Lag".into(),
+            place: RuleAt::default(),
             labels: Labels::default(),
             annotations: Map::new(),
             transitions: transitions.flatten().collect(),

@@ -8,7 +8,7 @@ use std::{
 
 use alerts::unit::Files;
 
-pub(super) struct Disk;
+pub(crate) struct Disk;
 
 impl Files for Disk {
     fn matching(&self, pattern: &str) -> Result<Vec<String>, String> {

@@ -11,6 +11,7 @@ mod determinism;
 mod diff_rules;
 mod edges;
 mod export;
+mod mutate_rules;
 mod program;
 mod promqltest;
 mod routing;

@@ -4,6 +4,8 @@
 //! what stands in a rule file about lints is true.
 
 use super::{Finding, LINTS, Severity, lint};
+use crate::mutate;
+use crate::rules::comment::{self, About, Comment};
 
 /// One comment.
 #[derive(Debug)]
@@ -18,54 +20,27 @@ pub(super) struct Disable<'t> {
     used: bool,
 }
 
-/// The comments of a file, and those that are malformed. `rules` are the first lines of its rules, ascending.
+/// The comments of a file about lints, and those that are malformed. `rules` are the first lines of its rules, ascending.
 pub(super) fn comments<'t>(
     text: &'t str,
     rules: &[usize],
 ) -> (Vec<Disable<'t>>, Vec<(usize, usize, String)>) {
     let (mut out, mut wrong) = (Vec::new(), Vec::new());
-    let lines: Vec<&str> = text.lines().collect();
-    let blank = |line: usize| {
-        lines
-            .get(line - 1)
-            .is_some_and(|text| text.trim().is_empty() || text.trim_start().starts_with('#'))
-    };
-    // A rule begins with the comments above it.
-    let starts: Vec<usize> = rules
-        .iter()
-        .map(|first| {
-            (1..*first)
-                .rev()
-                .take_while(|line| blank(*line))
-                .last()
-                .unwrap_or(*first)
-        })
-        .collect();
-    let head = (1..=lines.len())
-        .take_while(|line| blank(*line))
-        .last()
-        .unwrap_or(0);
-    for (at, text) in lines.iter().enumerate() {
-        let line = at + 1;
-        let Some((before, said)) = split(text) else {
-            continue;
-        };
-        let column = before.chars().count() + 1;
-        let Some((lint, reason)) = said
-            .strip_prefix("disable")
-            .filter(|rest| rest.starts_with(char::is_whitespace))
-            .map(|rest| {
-                let rest = rest.trim();
-                rest.split_once(':')
-                    .map_or((rest, ""), |(lint, reason)| (lint.trim(), reason.trim()))
-            })
-        else {
-            wrong.push((
-                line,
-                column,
-                "a comment for firedrill is `# firedrill disable <lint>: <reason>`".into(),
-            ));
-            continue;
+    for comment in comment::comments(text, rules) {
+        let Comment { line, column, .. } = comment;
+        let (lint, reason) = match comment.word() {
+            ("disable", rest) => rest
+                .split_once(':')
+                .map_or((rest, ""), |(lint, reason)| (lint.trim(), reason.trim())),
+            ("survives", _) => {
+                wrong.extend(mutate::comment(&comment).err());
+                continue;
+            }
+            _ => {
+                let reason = "a comment for firedrill is `# firedrill disable <lint>: <reason>` or `# firedrill survives <operator>: <reason>`";
+                wrong.push((line, column, reason.into()));
+                continue;
+            }
         };
         if !LINTS.iter().any(|known| known.id == lint) {
             let known: Vec<&str> = LINTS.iter().map(|known| known.id).collect();
@@ -84,14 +59,13 @@ pub(super) fn comments<'t>(
             ));
             continue;
         }
-        let place = starts.partition_point(|start| *start <= line);
-        let lines = match place {
-            _ if line <= head => 1..=lines.len(),
-            0 => {
+        let lines = match comment.about {
+            About::File => 1..=text.lines().count(),
+            About::Rule { lines, .. } => lines,
+            About::Nothing => {
                 wrong.push((line, column, "stands in front of no rule: put it above the rule, or above everything for the whole file".into()));
                 continue;
             }
-            _ => starts[place - 1]..=starts.get(place).map_or(lines.len(), |next| next - 1),
         };
         out.push(Disable {
             lint,
@@ -103,21 +77,6 @@ pub(super) fn comments<'t>(
         });
     }
     (out, wrong)
-}
-
-/// What stands before a comment for firedrill, and what it says.
-fn split(line: &str) -> Option<(&str, &str)> {
-    let at = line
-        .find("# firedrill")
-        .or_else(|| line.find("#firedrill"))?;
-    let before = &line[..at];
-    let comment = before.is_empty() || before.ends_with(char::is_whitespace);
-    let said = line[at..]
-        .trim_start_matches('#')
-        .trim_start()
-        .strip_prefix("firedrill")?;
-    let word = said.is_empty() || said.starts_with(char::is_whitespace);
-    (comment && word).then_some((before, said.trim()))
 }
 
 /// Takes out what is silenced; answers how many findings that were, and what the comments themselves have wrong.

@@ -263,16 +263,8 @@ struct One<'a> {
 /// All that keeps the files from being rules.
 pub fn check(sources: &[(String, String)], settings: &Settings) -> Result<Report, Vec<RuleError>> {
     let set = RuleSet::from_sources(sources.iter().map(|(file, text)| (&**file, &**text)))?;
-    let parsed: Vec<(&Group, &Rule, Expr)> = set
-        .groups()
-        .iter()
-        .flat_map(|group| group.rules.iter().map(move |rule| (group, rule)))
-        .filter_map(|(group, rule)| Some((group, rule, parse(rule.query.text()).ok()?)))
-        .collect();
-    let rules: Vec<One<'_>> = parsed
-        .iter()
-        .map(|(group, rule, expr)| One { group, rule, expr })
-        .collect();
+    let parsed = parsed(&set);
+    let rules = ones(&parsed);
     let recorded = recorded(&rules, settings);
     let mut spots: Vec<set::Found> = Vec::new();
     let mut answers: Vec<Facts> = Vec::new();
@@ -313,6 +305,66 @@ pub fn check(sources: &[(String, String)], settings: &Settings) -> Result<Report
         file_findings(file, text, &rules, &spots, &mut report);
     }
     Ok(report)
+}
+
+/// Which labels answers can have, as far as rules and names tell.
+pub(crate) struct Labelled {
+    settings: Settings,
+    recorded: BTreeMap<String, Facts>,
+}
+
+impl Labelled {
+    /// As far as these rules tell.
+    pub fn of(set: &RuleSet) -> Self {
+        let settings = Settings {
+            contract: None,
+            scrape_interval_ms: 1,
+            evaluation_interval_ms: 1,
+        };
+        let parsed = parsed(set);
+        let recorded = recorded(&ones(&parsed), &settings);
+        Labelled { settings, recorded }
+    }
+
+    /// False where no series that the expression answers has this label.
+    pub fn can_have(&self, expr: &Expr, label: &str) -> bool {
+        self.facts(expr).can_have(label)
+    }
+
+    /// Labels that have the same value in every series that the expression answers.
+    pub fn fixed(&self, expr: &Expr) -> BTreeMap<String, String> {
+        self.facts(expr).fixed
+    }
+
+    /// The expression answers a number.
+    pub fn is_scalar(&self, expr: &Expr) -> bool {
+        self.facts(expr).scalar
+    }
+
+    fn facts(&self, expr: &Expr) -> Facts {
+        let mut walk = Walk {
+            settings: &self.settings,
+            recorded: &self.recorded,
+            waits: false,
+            found: Vec::new(),
+        };
+        walk.facts(expr)
+    }
+}
+
+fn parsed(set: &RuleSet) -> Vec<(&Group, &Rule, Expr)> {
+    set.groups()
+        .iter()
+        .flat_map(|group| group.rules.iter().map(move |rule| (group, rule)))
+        .filter_map(|(group, rule)| Some((group, rule, parse(rule.query.text()).ok()?)))
+        .collect()
+}
+
+fn ones<'a>(parsed: &'a [(&'a Group, &'a Rule, Expr)]) -> Vec<One<'a>> {
+    parsed
+        .iter()
+        .map(|(group, rule, expr)| One { group, rule, expr })
+        .collect()
 }
 
 /// What each recorded series is, by name; of several rules with one name, what is true of all.

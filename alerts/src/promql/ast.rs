@@ -3,10 +3,11 @@
 use super::plan::When;
 use super::token::Kind;
 
-/// An expression and the byte at which it starts.
+/// An expression and where it stands: from byte `at` to before byte `end`.
 #[derive(Debug, Clone)]
 pub(crate) struct Expr {
     pub at: usize,
+    pub end: usize,
     /// Levels of nesting below and with this one; the parser bounds it, so that walks may recurse.
     pub depth: usize,
     pub kind: ExprKind,

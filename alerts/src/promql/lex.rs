@@ -20,6 +20,13 @@ pub(super) struct Lexer<'a> {
     got_colon: bool,
 }
 
+/// The tokens of an expression that parses; of any other, those before what is wrong.
+pub(crate) fn tokens(text: &str) -> Vec<Token> {
+    let mut lexer = Lexer::new(text);
+    let next = || lexer.next().ok().filter(|token| token.kind != Kind::End);
+    std::iter::from_fn(next).collect()
+}
+
 fn keyword(word: &str) -> Option<Kind> {
     Some(match word {
         "and" => Kind::And,

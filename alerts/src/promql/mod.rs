@@ -36,6 +36,7 @@ pub use annotations::Annotations;
 pub(crate) use calendar::civil;
 pub use column::Column;
 pub use eval::{Answer, EvalFailure, Options, Query};
+pub(crate) use lex::tokens;
 pub(crate) use parse::parse;
 pub use plan::{QueryError, ResultType};
 pub use select::Source;

@@ -69,7 +69,7 @@ impl Kind {
 
 /// One token: what it is and the bytes that it covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Token {
+pub(crate) struct Token {
     pub kind: Kind,
     pub start: usize,
     pub end: usize,

@@ -183,6 +183,7 @@ impl<'a> AlertStep<'a> {
             file: self.group.file.clone(),
             group: self.group.name.clone(),
             alert: self.rule.name.clone(),
+            place: self.place,
             labels: labels.clone(),
             annotations: Default::default(),
             transitions: Vec::new(),

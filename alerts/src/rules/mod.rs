@@ -4,6 +4,7 @@
 //! parse, and what is not supported are refused with file, line and reason, all of them at once.
 
 mod alerting;
+pub(crate) mod comment;
 pub(crate) mod document;
 mod duration;
 mod evaluate;
@@ -12,6 +13,7 @@ mod order;
 mod parse;
 mod record;
 mod schedule;
+mod slice;
 pub(crate) mod source;
 mod state;
 pub(crate) mod yaml;
@@ -26,6 +28,7 @@ use crate::template::Template;
 pub use duration::{DurationError, parse_duration};
 pub use evaluate::{EvalError, Evaluation};
 pub use schedule::{Restoration, Schedule, Slots, Up};
+pub use slice::Slice;
 pub use source::RuleError;
 pub(crate) use source::Source;
 pub(crate) use yaml::Place;

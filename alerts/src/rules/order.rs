@@ -39,7 +39,7 @@ impl RuleSet {
 }
 
 /// The queries of a rule, those of its templates included; `None` when they are known only while it runs.
-fn asked(rule: &Rule) -> Option<Vec<Query>> {
+pub(super) fn asked(rule: &Rule) -> Option<Vec<Query>> {
     let RuleKind::Alerting { annotations, .. } = &rule.kind else {
         return Some(vec![rule.query.clone()]);
     };
@@ -57,7 +57,7 @@ fn asked(rule: &Rule) -> Option<Vec<Query>> {
 }
 
 /// Could two rules write one series? Rather yes than no.
-fn may_share(one: &Rule, other: &Rule) -> bool {
+pub(super) fn may_share(one: &Rule, other: &Rule) -> bool {
     let same_names = match (one.is_alert(), other.is_alert()) {
         (true, true) | (false, false) => one.name == other.name,
         (true, false) => names(one).contains(&&*other.name),
@@ -84,7 +84,7 @@ fn names(writer: &Rule) -> Vec<&str> {
 }
 
 /// Could a selector of a query match what a rule writes? Rather yes than no.
-fn reads(query: &Query, writer: &Rule) -> bool {
+pub(super) fn reads(query: &Query, writer: &Rule) -> bool {
     let names = names(writer);
     let mut found = false;
     query.plan().selectors(&mut |selector| {

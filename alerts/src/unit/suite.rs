@@ -118,7 +118,12 @@ impl Suite {
 
     /// Runs a test of this file.
     pub fn run(&self, test: &TestGroup, options: &Options) -> GroupResult {
-        run::run(&self.file, test, &self.rules, options)
+        self.run_with(&self.rules, test, options)
+    }
+
+    /// The same with these rules instead of the file's.
+    pub fn run_with(&self, rules: &RuleSet, test: &TestGroup, options: &Options) -> GroupResult {
+        run::run(&self.file, test, rules, options)
     }
 
     /// The rules with nothing seen of them yet.

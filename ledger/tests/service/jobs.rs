@@ -468,5 +468,8 @@ fn who_has_series_of_their_own_is_asked_once_a_minute() {
     service.world.run(service.sleep(118));
     assert_eq!(service.count("collect_outbox"), 24);
     let asked = service.count("collect_members");
-    assert_eq!(asked, 3, "again at once after a failure, then once a minute");
+    assert_eq!(
+        asked, 3,
+        "again at once after a failure, then once a minute"
+    );
 }

@@ -48,7 +48,7 @@ fn an_expectation_that_old_met_and_new_does_not_is_broken() {
     let alarm = |at| finding(Justification, Fail, Some(at));
     let stuck = |at| finding(Resolution, Fail, Some(at));
     let open = || finding(Detection, Unknown, None);
-    let rows: [Row; 16] = [
+    let rows: [Row; 17] = [
         (vec![], vec![], Effect::Ok, None),
         (vec![], vec![missed()], Effect::Breaks, Some(Fault::Missed)),
         (vec![], vec![late()], Effect::Breaks, Some(Fault::Late)),
@@ -117,6 +117,13 @@ fn an_expectation_that_old_met_and_new_does_not_is_broken() {
             vec![missed()],
             vec![stuck(90)],
             Effect::StillFails,
+            Some(Fault::Resolution),
+        ),
+        // OLD fired where it had to; that NEW fires elsewhere too, and stays, is NEW's doing.
+        (
+            vec![],
+            vec![stuck(90)],
+            Effect::Breaks,
             Some(Fault::Resolution),
         ),
     ];

@@ -74,6 +74,7 @@ impl Parser<'_> {
             left,
             right: Expr {
                 at: 0,
+                end: 0,
                 depth: 0,
                 kind: ExprKind::Number(0.0),
             },

@@ -27,6 +27,8 @@ struct Parser<'a> {
     text: &'a str,
     lexer: Lexer<'a>,
     peeked: Option<Token>,
+    /// Where the last token that was read ends.
+    end: usize,
     /// The first error, and where.
     error: Option<(usize, String)>,
     /// The first thing that is valid but not supported.
@@ -46,6 +48,7 @@ pub(crate) fn parse(text: &str) -> Result<Expr, QueryError> {
         text,
         lexer: Lexer::new(text),
         peeked: None,
+        end: 0,
         error: None,
         unsupported: None,
         depth: 0,
@@ -88,6 +91,7 @@ impl<'a> Parser<'a> {
     fn next(&mut self) -> Parsed<Token> {
         let token = self.peek()?;
         self.peeked = None;
+        self.end = token.end;
         Ok(token)
     }
 
@@ -155,7 +159,13 @@ impl<'a> Parser<'a> {
         if depth > DEPTH_MAX {
             return self.too_deep(at);
         }
-        Ok(Expr { at, depth, kind })
+        let end = self.end;
+        Ok(Expr {
+            at,
+            end,
+            depth,
+            kind,
+        })
     }
 
     fn too_deep<T>(&mut self, at: usize) -> Parsed<T> {
@@ -223,6 +233,7 @@ impl<'a> Parser<'a> {
                 },
                 _ => return Ok(expr),
             }
+            expr.end = self.end;
         }
     }
 
