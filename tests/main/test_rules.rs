@@ -149,26 +149,26 @@ fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
               SUCCESS
 
             rule                            name                                                        active  silent
-            alerts/rules/inventory.yml:13   InventoryOverbookingObserved                                     3       2
-            alerts/rules/inventory.yml:30   InventoryAllocationLatencyHigh                                   1       2
-            alerts/rules/inventory.yml:46   InventorySearchSlow                                              1       4
-            alerts/rules/inventory.yml:65   InventorySearchSlow                                              1       4
-            alerts/rules/inventory.yml:82   InventoryOutboxLagHigh                                           1       2
-            alerts/rules/inventory.yml:99   InventoryHoldExpirySweeperStalled                                1       4
-            alerts/rules/inventory.yml:117  InventoryHoldExpirySweeperStalled                                1       4
-            alerts/rules/inventory.yml:131  outcome:inventory_allocation_lock_acquisitions:increase30m       1       ·
-            alerts/rules/inventory.yml:153  InventoryLockTimeoutsHigh                                        1       2
-            alerts/rules/inventory.yml:170  InventoryDeadLettersPresent                                      4       6
-            alerts/rules/inventory.yml:195  InventoryCalendarHorizonShort                                    1       6
-            alerts/rules/inventory.yml:214  InventoryPartitionRotationFailed                                 4       7
-            alerts/rules/inventory.yml:242  InventoryOverbookingPolicyNearLimit                              1       6
-            alerts/rules/inventory.yml:262  InventoryReconciliationDrift                                     3       4
-            alerts/rules/inventory.yml:281  property:inventory_manual_releases:increase15m                   4       ·
-            alerts/rules/inventory.yml:304  InventoryManualReleaseSpike                                      6      12
-            alerts/rules/inventory.yml:321  tenant:inventory_offline_arbitration_lost:increase1d             4       ·
-            alerts/rules/inventory.yml:341  tenant:inventory_offline_arbitration_pushed:increase1d           4       ·
-            alerts/rules/inventory.yml:363  InventoryOfflineArbitrationLossHigh                              7       6
-            alerts/rules/inventory.yml:380  InventoryInboxBacklogHigh                                        2       4
+            alerts/rules/inventory.yml:15   InventoryOverbookingObserved                                     3       2
+            alerts/rules/inventory.yml:32   InventoryAllocationLatencyHigh                                   3       3
+            alerts/rules/inventory.yml:48   InventorySearchSlow                                              3       6
+            alerts/rules/inventory.yml:67   InventorySearchSlow                                              1       8
+            alerts/rules/inventory.yml:84   InventoryOutboxLagHigh                                           3       4
+            alerts/rules/inventory.yml:101  InventoryHoldExpirySweeperStalled                                3       9
+            alerts/rules/inventory.yml:120  InventoryHoldExpirySweeperStalled                                2      10
+            alerts/rules/inventory.yml:137  outcome:inventory_allocation_lock_acquisitions:increase30m       4       ·
+            alerts/rules/inventory.yml:159  InventoryLockTimeoutsHigh                                        3       2
+            alerts/rules/inventory.yml:176  InventoryDeadLettersPresent                                      4       6
+            alerts/rules/inventory.yml:201  InventoryCalendarHorizonShort                                    1       6
+            alerts/rules/inventory.yml:220  InventoryPartitionRotationFailed                                 4       7
+            alerts/rules/inventory.yml:248  InventoryOverbookingPolicyNearLimit                              1       6
+            alerts/rules/inventory.yml:268  InventoryReconciliationDrift                                     3       4
+            alerts/rules/inventory.yml:287  property:inventory_manual_releases:increase15m                   4       ·
+            alerts/rules/inventory.yml:310  InventoryManualReleaseSpike                                      6      12
+            alerts/rules/inventory.yml:327  tenant:inventory_offline_arbitration_lost:increase1d             4       ·
+            alerts/rules/inventory.yml:347  tenant:inventory_offline_arbitration_pushed:increase1d           4       ·
+            alerts/rules/inventory.yml:369  InventoryOfflineArbitrationLossHigh                              7       6
+            alerts/rules/inventory.yml:386  InventoryInboxBacklogHigh                                        2       4
             alerts/rules/orders.yml:10      HighErrorRate                                                    2       9
             alerts/rules/orders.yml:27      OrderLatencyHigh                                                 3       6
             alerts/rules/orders.yml:51      ConnectionPoolNearLimit                                          1       5
@@ -177,13 +177,13 @@ fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
             alerts/rules/orders.yml:92      PaymentErrorsByType                                              6      12
             alerts/rules/platform.yml:9     job:inventory_tenant_mismatch:increase5m                         3       ·
             alerts/rules/platform.yml:32    TenantMismatchProbe                                              7      12
-            alerts/rules/platform.yml:53    DatabaseFailover                                                 4       4
-            alerts/rules/platform.yml:76    ClockDriftHigh                                                   2       5
-            alerts/rules/platform.yml:91    TargetDown                                                       3       3
-            alerts/rules/platform.yml:110   tenant:inventory_group_hold_partial_fail:increase5m              3       ·
-            alerts/rules/platform.yml:133   GroupHoldThrashing                                               7      10
-            alerts/rules/platform.yml:155   DatabaseIntegrityErrors                                          6      11
-            alerts/rules/platform.yml:176   CrossTenantLeak                                                  5       7
+            alerts/rules/platform.yml:55    DatabaseFailover                                                 5       5
+            alerts/rules/platform.yml:78    ClockDriftHigh                                                   2       5
+            alerts/rules/platform.yml:94    TargetDown                                                       3       3
+            alerts/rules/platform.yml:113   tenant:inventory_group_hold_partial_fail:increase5m              3       ·
+            alerts/rules/platform.yml:136   GroupHoldThrashing                                               7      10
+            alerts/rules/platform.yml:158   DatabaseIntegrityErrors                                          6      11
+            alerts/rules/platform.yml:179   CrossTenantLeak                                                  5       7
             coverage: 63 of 63 branches, 100.0 %
             --- stderr
         "#]],
