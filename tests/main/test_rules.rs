@@ -107,16 +107,23 @@ fn how_a_file_can_be_read_changes_nothing_of_what_is_said() {
 
 #[test]
 fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
-    let files = [
-        "alerts/rules/tests/inventory.yml",
-        "alerts/rules/tests/inventory-counted.yml",
-        "alerts/rules/tests/inventory-day.yml",
-        "alerts/rules/tests/inventory-read.yml",
-        "alerts/rules/tests/orders.yml",
-        "alerts/rules/tests/orders-day.yml",
-        "alerts/rules/tests/platform.yml",
-        "alerts/rules/tests/platform-counted.yml",
-    ];
+    let files = glob::glob(
+        &root()
+            .join("alerts/rules/tests/*.yml")
+            .display()
+            .to_string(),
+    );
+    let files: Vec<String> = files
+        .expect("a pattern")
+        .map(|file| file.expect("readable"))
+        .map(|file| {
+            file.strip_prefix(root())
+                .expect("below")
+                .display()
+                .to_string()
+        })
+        .collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let args = ["--min-coverage", "100"];
     said(
         root(),
@@ -124,9 +131,6 @@ fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
         expect![[r#"
             exit code 0
             --- stdout
-            Unit Testing:  alerts/rules/tests/inventory.yml
-              SUCCESS
-
             Unit Testing:  alerts/rules/tests/inventory-counted.yml
               SUCCESS
 
@@ -136,16 +140,22 @@ fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
             Unit Testing:  alerts/rules/tests/inventory-read.yml
               SUCCESS
 
-            Unit Testing:  alerts/rules/tests/orders.yml
+            Unit Testing:  alerts/rules/tests/inventory.yml
               SUCCESS
 
             Unit Testing:  alerts/rules/tests/orders-day.yml
               SUCCESS
 
-            Unit Testing:  alerts/rules/tests/platform.yml
+            Unit Testing:  alerts/rules/tests/orders.yml
               SUCCESS
 
             Unit Testing:  alerts/rules/tests/platform-counted.yml
+              SUCCESS
+
+            Unit Testing:  alerts/rules/tests/platform-day.yml
+              SUCCESS
+
+            Unit Testing:  alerts/rules/tests/platform.yml
               SUCCESS
 
             rule                            name                                                        active  silent
@@ -160,30 +170,30 @@ fn the_shipped_rules_pass_their_tests_and_every_branch_is_seen() {
             alerts/rules/inventory.yml:159  InventoryLockTimeoutsHigh                                        3       2
             alerts/rules/inventory.yml:176  InventoryDeadLettersPresent                                      4       6
             alerts/rules/inventory.yml:201  InventoryCalendarHorizonShort                                    1       6
-            alerts/rules/inventory.yml:220  InventoryPartitionRotationFailed                                 4       7
+            alerts/rules/inventory.yml:220  InventoryPartitionRotationFailed                                 4       8
             alerts/rules/inventory.yml:248  InventoryOverbookingPolicyNearLimit                              1       6
             alerts/rules/inventory.yml:268  InventoryReconciliationDrift                                     3       4
-            alerts/rules/inventory.yml:287  property:inventory_manual_releases:increase15m                   4       ·
-            alerts/rules/inventory.yml:310  InventoryManualReleaseSpike                                      6      12
-            alerts/rules/inventory.yml:327  tenant:inventory_offline_arbitration_lost:increase1d             4       ·
-            alerts/rules/inventory.yml:347  tenant:inventory_offline_arbitration_pushed:increase1d           4       ·
-            alerts/rules/inventory.yml:369  InventoryOfflineArbitrationLossHigh                              7       6
-            alerts/rules/inventory.yml:386  InventoryInboxBacklogHigh                                        2       4
-            alerts/rules/orders.yml:10      HighErrorRate                                                    2       9
-            alerts/rules/orders.yml:27      OrderLatencyHigh                                                 3       6
+            alerts/rules/inventory.yml:290  property:inventory_manual_releases:increase15m                   7       ·
+            alerts/rules/inventory.yml:313  InventoryManualReleaseSpike                                      8      12
+            alerts/rules/inventory.yml:331  tenant:inventory_offline_arbitration_lost:increase1d             6       ·
+            alerts/rules/inventory.yml:352  tenant:inventory_offline_arbitration_pushed:increase1d           6       ·
+            alerts/rules/inventory.yml:374  InventoryOfflineArbitrationLossHigh                              7       7
+            alerts/rules/inventory.yml:391  InventoryInboxBacklogHigh                                        2       4
+            alerts/rules/orders.yml:10      HighErrorRate                                                    3      10
+            alerts/rules/orders.yml:27      OrderLatencyHigh                                                 4       7
             alerts/rules/orders.yml:51      ConnectionPoolNearLimit                                          1       5
-            alerts/rules/orders.yml:67      HighCPUUsage                                                     3       5
-            alerts/rules/orders.yml:84      error_type:payments_failed:share5m                               5       ·
-            alerts/rules/orders.yml:92      PaymentErrorsByType                                              6      12
-            alerts/rules/platform.yml:9     job:inventory_tenant_mismatch:increase5m                         3       ·
-            alerts/rules/platform.yml:32    TenantMismatchProbe                                              7      12
-            alerts/rules/platform.yml:55    DatabaseFailover                                                 5       5
-            alerts/rules/platform.yml:78    ClockDriftHigh                                                   2       5
-            alerts/rules/platform.yml:94    TargetDown                                                       3       3
-            alerts/rules/platform.yml:113   tenant:inventory_group_hold_partial_fail:increase5m              3       ·
-            alerts/rules/platform.yml:136   GroupHoldThrashing                                               7      10
-            alerts/rules/platform.yml:158   DatabaseIntegrityErrors                                          6      11
-            alerts/rules/platform.yml:179   CrossTenantLeak                                                  5       7
+            alerts/rules/orders.yml:67      HighCPUUsage                                                     3       6
+            alerts/rules/orders.yml:84      error_type:payments_failed:share5m                               9       ·
+            alerts/rules/orders.yml:93      PaymentErrorsByType                                              7      14
+            alerts/rules/platform.yml:12    job:inventory_tenant_mismatch:increase5m                         9       ·
+            alerts/rules/platform.yml:35    TenantMismatchProbe                                             10      15
+            alerts/rules/platform.yml:58    DatabaseFailover                                                 5       5
+            alerts/rules/platform.yml:81    ClockDriftHigh                                                   2       5
+            alerts/rules/platform.yml:97    TargetDown                                                       3       3
+            alerts/rules/platform.yml:119   tenant:inventory_group_hold_partial_fail:increase5m              6       ·
+            alerts/rules/platform.yml:142   GroupHoldThrashing                                               9      11
+            alerts/rules/platform.yml:167   DatabaseIntegrityErrors                                          7      11
+            alerts/rules/platform.yml:191   CrossTenantLeak                                                  6       7
             coverage: 63 of 63 branches, 100.0 %
             --- stderr
         "#]],
