@@ -179,6 +179,11 @@ pub fn labels(text: &str) -> Result<Labels, NotationError> {
     cursor.spaces();
     let labels = label_set(&mut cursor, name)?;
     cursor.spaces();
+    // The language's comments, which a description of values does not have.
+    while cursor.eat('#') {
+        cursor.word(|c| c != '\n');
+        cursor.spaces();
+    }
     match cursor.is_done() {
         true => Ok(labels),
         false => Err(cursor.unexpected("metric", "nothing more")),

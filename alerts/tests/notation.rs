@@ -226,3 +226,13 @@ fn numbers_are_read_as_go_does() {
     assert!(notation::number("NaN").is_some_and(|nan| nan.is_nan() && !is_stale(nan)));
     assert!(is_stale(STALE));
 }
+
+#[test]
+fn labels_alone_may_be_followed_by_a_comment() {
+    let plain = notation::labels("x{job=\"a\"}").expect("labels");
+    for text in ["x{job=\"a\"}#", "x{job=\"a\"} # the one\n # of all\n"] {
+        assert_eq!(notation::labels(text).as_ref(), Ok(&plain), "{text:?}");
+    }
+    assert!(notation::labels("x # the one\n y").is_err());
+    assert!(notation::series("x# 1").is_err());
+}

@@ -43,7 +43,7 @@ const OURS: [(&str, (u32, u32), &str); 7] = [
 const ANY: (u32, u32) = (u32::MAX, 0);
 
 /// Refused by promtool below this version (major and minor): what the refusal says.
-const THEIRS: [((u32, u32), &str); 6] = [
+const THEIRS: [((u32, u32), &str); 7] = [
     (
         (2, 53),
         "field query_offset not found in type rulefmt.RuleGroup",
@@ -52,6 +52,7 @@ const THEIRS: [((u32, u32), &str); 6] = [
     ((3, 0), "parse error: unexpected string \""),
     ((3, 0), "parse error: unexpected duration \""),
     ((3, 0), "invalid label name"),
+    ((3, 0), "invalid annotation name"),
     ((3, 0), "invalid recording rule name"),
 ];
 

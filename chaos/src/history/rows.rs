@@ -346,7 +346,8 @@ mod tests {
 
     #[test]
     fn columns_stand_where_the_migration_puts_them() {
-        let schema = include_str!("../../../ledger/migrations/0001_schema.sql");
+        let migrations = ledger::schema::embedded().migrations;
+        let schema: String = migrations.into_iter().map(|(_, sql)| sql).collect();
         let columns = |table: &str| -> Vec<&str> {
             let start = format!("CREATE TABLE {table} (");
             let lines = schema.lines().skip_while(|line| *line != start).skip(1);

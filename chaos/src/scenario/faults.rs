@@ -394,8 +394,8 @@ mod tests {
             names,
             STATEMENTS.iter().map(|name| (*name).to_owned()).collect()
         );
-        let schema =
-            fs::read_to_string(ledger.join("migrations/0001_schema.sql")).expect("the schema");
+        let migrations = ledger::schema::embedded().migrations;
+        let schema: String = migrations.into_iter().map(|(_, sql)| sql).collect();
         let tables: BTreeSet<&str> = schema
             .lines()
             .filter_map(|line| line.strip_prefix("CREATE TABLE "))
